@@ -1,0 +1,69 @@
+# A machine without ROS: everything lives in .venv, ROS 2 included (its packages are on PyPI).
+# In a ROS 2 workspace use colcon instead.
+
+PYTHON ?= python3
+# Installed before the package, so that no open range picks another build (CUDA's, of several GB).
+# TORCH= leaves torch out: all but the source "autogaze" works without it.
+TORCH ?= torch==2.13.0
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install -q
+# What the installed package is made from. Not the Python sources: .venv reads them from here.
+PARTS := pyproject.toml setup.py CMakeLists.txt package.xml constraints.txt Makefile \
+	$(wildcard cmake/* config/* launch/* msg/*)
+# One file for each value of TORCH, so that another value is noticed.
+TORCH_DONE := .venv/.torch-$(firstword $(shell printf '%s' '$(TORCH)' | cksum))
+
+.PHONY: help setup demo test lint clean
+
+help:
+	@echo "make demo [VIDEO=clip.mp4 | BAG=folder]   gaze at a clip as a camera would send it; results in out/demo"
+	@echo "make test [ARGS=...]                      run all tests"
+	@echo "make lint                                 check style and types"
+	@echo "make setup [PYTHON=python3.12] [TORCH=torch==...]   only make .venv"
+	@echo "make clean                                remove .venv and all that was built"
+
+setup: .venv/.done
+
+demo: setup
+	$(BIN)/autogaze demo $(if $(VIDEO),--video '$(VIDEO)') $(if $(BAG),--bag '$(BAG)')
+
+test: setup
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' || { \
+	  echo "Python 3.11 or 3.12 is needed, '$(PYTHON)' is $$($(PYTHON) --version 2>&1)." \
+	       "Name another: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, os, shutil, sys, sysconfig; \
+	  header = os.path.join(sysconfig.get_path("include"), "Python.h"); \
+	  sys.exit(not (shutil.which(os.environ.get("CXX", "c++")) and os.path.exists(header)))' 2>/dev/null || { \
+	  echo "A C++ compiler and Python's headers and venv are needed:" \
+	       "sudo apt install build-essential python3-dev python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+
+$(TORCH_DONE): | .venv/bin/python
+	@rm -f .venv/.torch-*
+	@$(if $(TORCH),echo "Installing $(TORCH) ..." && $(PIP) $(TORCH))
+	@touch $@
+
+# The package proper, for its messages and dependencies; then a path that puts this checkout before
+# the installed copy, so that every command of .venv runs the sources as they are now.
+.venv/.done: $(PARTS) $(TORCH_DONE)
+	@rm -rf build/lib* build/bdist* build/temp*
+	@echo "Building and installing autogaze_ros, with ROS 2 from PyPI (about a minute) ..."
+	@$(PIP) -c constraints.txt '.[test$(if $(TORCH),$(comma)model)]'
+	@$(BIN)/python -c 'import os, pathlib, sysconfig; \
+	  pathlib.Path(sysconfig.get_path("purelib"), "autogaze_ros_checkout.pth").write_text( \
+	  f"import sys; sys.path.insert(0, {os.getcwd()!r})\n")'
+	@touch $@
+
+clean:
+	rm -rf .venv build out *.egg-info .pytest_cache .mypy_cache .ruff_cache
+
+comma := ,
