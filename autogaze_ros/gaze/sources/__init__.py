@@ -1,0 +1,7 @@
+"""Gaze sources: where to look, chosen frame by frame, behind one interface."""
+
+from .base import Gaze, GazeSource, Limits, SourceError
+from .greedy import GreedySource
+from .patch_diff import PatchDiffSource
+
+__all__ = ["Gaze", "GazeSource", "GreedySource", "Limits", "PatchDiffSource", "SourceError"]

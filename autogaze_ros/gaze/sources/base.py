@@ -1,0 +1,81 @@
+"""The one interface behind which every gaze source stands."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..frame import Frame
+from ..receiver import TokenReceiver
+from ..tokens import FloatArray, IntArray, TokenLayout
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a source may spend on one frame, and when it has done enough.
+
+    A source reads those that mean something to it and ignores the others.
+    """
+
+    #: Most tokens to choose, 1 or more.
+    budget: int = 20
+    #: ``greedy``: stop once the token reconstruction reaches this PSNR in dB; inf never stops early.
+    target_psnr: float = math.inf
+    #: ``autogaze``: stop once the predicted loss is at most this; None never stops early.
+    loss_threshold: float | None = None
+    #: ``patch_diff``: mean absolute change in grey levels (0..255) from which a cell is gazed at.
+    change_threshold: float = 8.0
+    #: ``patch_diff``: a gazed cell stays gazed at down to this share (0..1) of the threshold.
+    hysteresis: float = 0.5
+
+
+@dataclass(frozen=True)
+class Gaze:
+    """What a source chose in one frame, in the order of choice."""
+
+    #: (N,) int32 token ids within the frame, no padding, no id twice.
+    ids: IntArray
+    #: (N,) float32, 0..1; its meaning is the source's own.
+    confidence: FloatArray
+    #: (N,) float32 loss expected after each token; NaN where the source predicts none.
+    predicted_loss: FloatArray
+
+    @staticmethod
+    def unpredicted(ids: NDArray[np.integer], confidence: NDArray[np.floating]) -> Gaze:
+        """A gaze of a source that predicts no loss."""
+        return Gaze(
+            np.asarray(ids, np.int32), np.asarray(confidence, np.float32), np.full(len(ids), np.nan, np.float32)
+        )
+
+
+class GazeSource(Protocol):
+    """Chooses tokens frame by frame from one camera's stream."""
+
+    #: The value of the ``source`` parameter.
+    name: str
+    #: Name of the model folder; empty for sources without one.
+    model: str
+    layout: TokenLayout
+
+    def step(self, frame: Frame, receiver: TokenReceiver, limits: Limits, keyframe: bool) -> Gaze:
+        """Choose the tokens of the next frame.
+
+        Args:
+            frame: the image.
+            receiver: the stream's closed loop; it has observed this frame and still shows the last one.
+                A source reads its errors and leaves the picture alone.
+            limits: what this frame may cost.
+            keyframe: forget what was before this frame; the receiver has.
+
+        Raises:
+            SourceError: this frame could not be done; the stream can go on with the next.
+        """
+        ...
+
+
+class SourceError(RuntimeError):
+    """A source failed on a frame; the message names the thing and its remedy."""

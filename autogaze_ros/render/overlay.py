@@ -1,0 +1,108 @@
+"""The overlay: gazed cells tinted by scale on the image, coarse under fine, with thin outlines."""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..gaze.frame import ChannelOrder, Frame
+from ..gaze.gaze_frame import GazeFrame
+from ..gaze.masks import MaskStyle, cover, styled_boxes
+
+#: RGB, coarse to fine: the hues stay apart for the common kinds of colour blindness, and get lighter towards the fine.
+SCALE_COLOURS: tuple[tuple[int, int, int], ...] = ((0, 114, 178), (204, 80, 160), (230, 130, 0), (250, 230, 60))
+
+
+def draw_overlay(
+    frame: Frame,
+    gaze: GazeFrame,
+    style: MaskStyle = "native",
+    opacity: float = 0.35,
+    annotate: bool = True,
+) -> NDArray[np.uint8]:
+    """Draw a gaze on its frame.
+
+    Args:
+        frame: the image; not changed.
+        gaze: its gaze.
+        style: which cells are drawn.
+        opacity: 0..1, share of the tint in a gazed cell.
+        annotate: write counts by scale, gaze ratio and PSNR into the upper left corner.
+
+    Returns:
+        (H, W, 3) uint8 in the frame's channel order.
+    """
+    image = frame.pixels.copy()
+    boxes = styled_boxes(gaze.layout, gaze.ids, gaze.boxes, (gaze.width, gaze.height), style)
+    scales = _scales_of(boxes, gaze)
+    colours = [_ordered(colour, frame.order) for colour in SCALE_COLOURS]
+    _tint(image, boxes, scales, colours, opacity)
+    thickness = max(1, round(min(image.shape[:2]) / 540))
+    for (x0, y0, x1, y1), scale in zip(boxes.tolist(), scales.tolist(), strict=True):
+        cv2.rectangle(image, (x0, y0), (x1 - 1, y1 - 1), colours[scale % len(colours)], thickness)
+    if annotate:
+        draw_caption(image, gaze, frame.order)
+    return image
+
+
+def draw_caption(image: NDArray[np.uint8], gaze: GazeFrame, order: ChannelOrder) -> None:
+    """Write tokens by scale, gaze ratio and PSNR into the upper left corner, in place; on a tiny image nothing."""
+    height, width = image.shape[:2]
+    if min(height, width) < 96:
+        return
+    size = max(0.4, min(height / 900, width / 1200))
+    font, weight = cv2.FONT_HERSHEY_SIMPLEX, max(1, round(size * 1.6))
+    line, margin = round(30 * size), round(10 * size)
+    decibels = "identical" if math.isinf(gaze.psnr) else f"{gaze.psnr:.1f} dB"
+    title = f"{len(gaze)} tokens  {gaze.gaze_ratio:.0%} seen  {decibels}" + ("  KEY" if gaze.keyframe else "")
+    counts = np.bincount(gaze.layout.locate(gaze.ids)[:, 0], minlength=len(gaze.layout.grids))
+    entries = [(f"{grid}x{grid}: {count}", scale) for scale, (grid, count) in enumerate(zip(gaze.layout.grids, counts.tolist(), strict=True))]
+    swatch = round(18 * size)
+    widths = [swatch + cv2.getTextSize(text, font, size, weight)[0][0] + 2 * margin for text, _ in entries]
+    right = min(width, margin + max(cv2.getTextSize(title, font, size, weight)[0][0] + margin, sum(widths)))
+    panel = image[: margin + 2 * line + margin // 2, :right]
+    cv2.convertScaleAbs(panel, dst=panel, alpha=0.25)  # dark enough for white text on any scene
+    cv2.putText(image, title, (margin, line), font, size, (255, 255, 255), weight, cv2.LINE_AA)
+    x = margin
+    for (text, scale), step in zip(entries, widths, strict=True):
+        colour = _ordered(SCALE_COLOURS[scale % len(SCALE_COLOURS)], order)
+        cv2.rectangle(image, (x, 2 * line - swatch + 2), (x + swatch, 2 * line + 2), colour, cv2.FILLED)
+        cv2.putText(image, text, (x + swatch + margin // 2, 2 * line), font, size, (255, 255, 255), weight, cv2.LINE_AA)
+        x += step
+
+
+def _scales_of(boxes: NDArray[np.int32], gaze: GazeFrame) -> NDArray[np.int64]:
+    """(N,) scale index of each box, by the grid whose cells are nearest to its height."""
+    sides = (boxes[:, 3] - boxes[:, 1])[:, None] / gaze.height
+    return np.abs(np.log(sides) - np.log(1 / np.asarray(gaze.layout.grids))).argmin(axis=1)
+
+
+def _ordered(colour: tuple[int, int, int], order: ChannelOrder) -> tuple[int, int, int]:
+    return colour if order == "rgb" else (colour[2], colour[1], colour[0])
+
+
+def _tint(
+    image: NDArray[np.uint8],
+    boxes: NDArray[np.int32],
+    scales: NDArray[np.int64],
+    colours: list[tuple[int, int, int]],
+    opacity: float,
+) -> None:
+    """Blend each pixel under the boxes with the colour of the finest box that covers it, in place."""
+    if not len(boxes) or opacity == 0:
+        return
+    coverage = cover(boxes, image.shape[1], image.shape[0])
+    finest = np.full(coverage.counts.shape, -1)
+    for (x0, y0, x1, y1), scale in zip(coverage.spans.tolist(), scales.tolist(), strict=True):
+        finest[y0:y1, x0:x1] = scale
+    # Blending 8-bit pixels with one colour is a table of 256 entries a channel.
+    values = np.arange(256, dtype=np.float32)[None, :, None]
+    tables = [
+        np.rint(values * (1 - opacity) + np.asarray(colour, np.float32) * opacity).astype(np.uint8) for colour in colours
+    ]
+    for x0, y0, x1, y1, scale in coverage.rectangles(finest):
+        part = image[y0:y1, x0:x1]
+        cv2.LUT(part, tables[scale % len(tables)], dst=part)
