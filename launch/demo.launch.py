@@ -1,0 +1,50 @@
+"""A camera that isn't there, and the node that looks at it.
+
+ros2 launch autogaze_ros demo.launch.py rviz:=true
+ros2 launch autogaze_ros demo.launch.py video:=/data/drive.mp4 source:=patch_diff
+"""
+
+from pathlib import Path
+
+from launch import LaunchDescription
+from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch_ros.actions import Node
+
+ARGUMENTS = {
+    "video": ("", "video file to send; empty: a clip that the package draws"),
+    "bag": ("", "bag to send instead"),
+    "rate": ("30.0", "images a second"),
+    "source": ("greedy", "what chooses: greedy, patch_diff or autogaze"),
+    "rviz": ("false", "true: open RViz"),
+}
+
+
+def camera(context):
+    """The camera's node, now that the arguments have values."""
+    args = {name: context.launch_configurations[name] for name in ARGUMENTS}
+    clip = {name: args[name] for name in ("video", "bag") if args[name]}
+    return [
+        Node(
+            package="autogaze_ros",
+            executable="autogaze_camera",
+            parameters=[{"rate": float(args["rate"]), **clip}],
+            output="screen",
+        )
+    ]
+
+
+def generate_launch_description():
+    """Called by ros2 launch."""
+    node = Path(__file__).resolve().parent / "autogaze.launch.py"
+    return LaunchDescription(
+        [
+            *(DeclareLaunchArgument(n, default_value=d, description=t) for n, (d, t) in ARGUMENTS.items()),
+            # First, as it also sets the transport that the camera needs most.
+            IncludeLaunchDescription(
+                PythonLaunchDescriptionSource(str(node)),
+                launch_arguments={"image": "camera/image_raw"}.items(),
+            ),
+            OpaqueFunction(function=camera),
+        ]
+    )
