@@ -14,6 +14,10 @@ PARTS := pyproject.toml setup.py CMakeLists.txt package.xml constraints.txt Make
 # One file for each value of TORCH, so that another value is noticed.
 TORCH_DONE := .venv/.torch-$(firstword $(shell printf '%s' '$(TORCH)' | cksum))
 
+# What a pip build leaves behind here: old modules in build/lib would get into the next wheel, and
+# pip takes an .egg-info on the path for the installed package, then cannot uninstall that.
+LEFTOVERS := rm -rf build/lib* build/bdist* build/temp* autogaze_ros.egg-info; rmdir build 2>/dev/null || true
+
 .PHONY: help setup demo test lint clean
 
 help:
@@ -55,9 +59,10 @@ $(TORCH_DONE): | .venv/bin/python
 # The package proper, for its messages and dependencies; then a path that puts this checkout before
 # the installed copy, so that every command of .venv runs the sources as they are now.
 .venv/.done: $(PARTS) $(TORCH_DONE)
-	@rm -rf build/lib* build/bdist* build/temp*
 	@echo "Building and installing autogaze_ros, with ROS 2 from PyPI (about a minute) ..."
+	@$(LEFTOVERS)
 	@$(PIP) -c constraints.txt '.[test$(if $(TORCH),$(comma)model)]'
+	@$(LEFTOVERS)
 	@$(BIN)/python -c 'import os, pathlib, sysconfig; \
 	  pathlib.Path(sysconfig.get_path("purelib"), "autogaze_ros_checkout.pth").write_text( \
 	  f"import sys; sys.path.insert(0, {os.getcwd()!r})\n")'
