@@ -1,0 +1,287 @@
+"""`AutoGaze`: a loaded model, from which streams are made and clips are generated."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from autogaze_ros.model.cache import History
+from autogaze_ros.model.checkpoint import load_weights
+from autogaze_ros.model.clip import Clip, TargetGrid, assemble
+from autogaze_ros.model.config import ModelConfig, PreprocessorConfig, read_config, read_preprocessor
+from autogaze_ros.model.decoder import Decoder
+from autogaze_ros.model.errors import DeviceError, SettingError
+from autogaze_ros.model.generation import Context, Gaze, Generator, Request
+from autogaze_ros.model.preprocessing import as_tensor, preprocess, to_square
+from autogaze_ros.model.stream import (
+    KEEP, POLICIES, Keep, Stream, check_loss, check_ratio, check_window,
+)  # fmt: skip
+from autogaze_ros.model.teacher import teacher_forced
+from autogaze_ros.model.vision import Vision
+
+Progress = Callable[[str], None]
+DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+
+
+class AutoGaze:
+    """The network on one device, shared by any number of streams and threads.
+
+    Attributes:
+        config: the sizes that `config.json` gives.
+        preprocessor: how frames are prepared.
+        device, dtype: where and in what the network is computed.
+    """
+
+    def __init__(
+        self,
+        weights: dict[str, torch.Tensor],
+        config: ModelConfig,
+        preprocessor: PreprocessorConfig,
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> None:
+        self.config, self.preprocessor, self.device, self.dtype = config, preprocessor, device, dtype
+        self.vision = Vision(weights, config, device, dtype)
+        self.decoder = Decoder(weights, config, device, dtype)
+        self._generator = Generator(self.vision, self.decoder, config)
+        self._lock = threading.RLock()
+
+    @classmethod
+    def from_folder(
+        cls,
+        path: str | Path,
+        device: str | torch.device = "cuda",
+        dtype: torch.dtype = torch.float32,
+        progress: Progress | None = None,
+    ) -> AutoGaze:
+        """Load a model folder: `config.json`, `preprocessor_config.json` and `model.safetensors`.
+
+        Args:
+            path: the folder; nothing is ever fetched.
+            device: "cuda", "cuda:1", "cpu", ...
+            dtype: float32 gives the reference's ids; bfloat16 and float16 trade some agreement for speed.
+            progress: is told what is being done, one line at a time.
+
+        Raises:
+            ConfigError, CheckpointError: the folder's content; the message names the key or tensor.
+            DeviceError: no such device, or not enough memory on it.
+            SettingError: a dtype that is not supported.
+        """
+        say = progress or (lambda _message: None)
+        place = _check_device(device)
+        if dtype not in DTYPES:
+            raise SettingError(f"dtype must be float32, bfloat16 or float16, is {dtype}")
+        config, preprocessor = read_config(path), read_preprocessor(path)
+        say(f"reading weights from {path}")
+        weights = load_weights(path, config)
+        say(f"placing {sum(w.numel() for w in weights.values()) / 1e6:.2f} M parameters on {place} as {dtype}")
+        try:
+            with torch.inference_mode():
+                return cls(weights, config, preprocessor, place, dtype)
+        except torch.cuda.OutOfMemoryError as error:
+            raise DeviceError(f"{place} has too little free memory for the model ({error}); free some") from error
+
+    def stream(
+        self,
+        gazing_ratio: float | None = None,
+        task_loss_requirement: float | None = None,
+        window: int | None = None,
+        policy: str = "slide",
+    ) -> Stream:
+        """Begin a stream.
+
+        Args:
+            gazing_ratio: largest share of a frame's ids, in (0, 1]; the model's own by default.
+            task_loss_requirement: predicted loss at which a frame is seen well enough; None: use the budget.
+            window: frames remembered, at least 1; by default as many as the model was trained on (16).
+            policy: "slide" or "restart"; see `Stream`.
+
+        Raises:
+            SettingError: a setting out of range.
+            DeviceError: not enough memory.
+        """
+        ratio = check_ratio(self.config.default_gazing_ratio if gazing_ratio is None else gazing_ratio)
+        loss = check_loss(task_loss_requirement)
+        frames = check_window(self.config.max_num_frames if window is None else window)
+        if policy not in POLICIES:
+            raise SettingError(f"policy must be one of {', '.join(POLICIES)}, is {policy!r}")
+        return Stream(self, self._new_context(frames, self.config.num_ids), ratio, loss, policy)
+
+    @torch.inference_mode()
+    def step(
+        self,
+        streams: Sequence[Stream],
+        frames: Sequence[np.ndarray | torch.Tensor],
+        *,
+        gazing_ratio: float | None = None,
+        task_loss_requirement: float | None | Keep = KEEP,
+        bgr: bool = False,
+    ) -> list[Gaze]:
+        """Look at the next frame of each of several streams, of any ages, in one batch.
+
+        Each stream gets what it would get alone. Arguments and errors as in `Stream.step`; nothing is
+        changed unless all frames are good.
+        """
+        if len(streams) != len(frames):
+            raise SettingError(f"{len(streams)} streams, but {len(frames)} frames; give one frame to each")
+        if len({id(stream) for stream in streams}) != len(streams):
+            raise SettingError("a stream is given twice; its frames must be stepped one after another")
+        if any(stream._model is not self for stream in streams):
+            raise SettingError("a stream belongs to another model")
+        sizes = [stream._check(frame) for stream, frame in zip(streams, frames, strict=True)]
+        requests = [stream._request(gazing_ratio, task_loss_requirement) for stream in streams]
+        if not streams:
+            return []
+        with self._lock:
+            try:
+                pixels = self._prepare(frames, bgr)
+                for stream, size in zip(streams, sizes, strict=True):
+                    stream._begin(size)
+                return self._generator.look(pixels, [stream._context for stream in streams], requests)
+            except BaseException as error:
+                # A pass cut short leaves half a frame in the memory: begin anew.
+                for stream in streams:
+                    stream.reset()
+                if isinstance(error, torch.cuda.OutOfMemoryError):
+                    raise DeviceError(
+                        f"{self.device} ran out of memory in a step of {len(streams)} streams ({error}); "
+                        "use fewer streams, a shorter window or a smaller dtype"
+                    ) from error
+                raise
+
+    @torch.inference_mode()
+    def generate(
+        self,
+        pixel_values: torch.Tensor,
+        gazing_ratio: float | Sequence[float] | None = None,
+        task_loss_requirement: float | None = None,
+        *,
+        target_scales: Sequence[int] | None = None,
+        target_patch_size: int | None = None,
+        do_sample: bool = False,
+        temperature: float = 1.0,
+        seed: int | None = None,
+    ) -> Clip:
+        """Look at whole clips, each with its full history.
+
+        Args:
+            pixel_values: float (B, T, 3, H, W) as `preprocess` gives them; other than 224 x 224 is resized.
+            gazing_ratio: in (0, 1], one for all frames or one for each; the model's own by default.
+            task_loss_requirement: loss threshold; None: use the budget.
+            target_scales, target_patch_size: choose on the grid of an encoder with these sizes in pixels; the
+                clip must then be target_scales[-1] square, and is looked at in tiles.
+            do_sample, temperature, seed: draw each id from the softmax at this temperature (> 0) instead of
+                taking the best; the same seed draws the same ids.
+
+        Raises:
+            SettingError: an argument out of range, or pixel values of another shape.
+        """
+        _check_pixels(pixel_values)
+        frames = pixel_values.shape[1]
+        budgets = [self.config.budget(ratio) for ratio in self._ratios(gazing_ratio, frames)]
+        loss = check_loss(task_loss_requirement)
+        sampler = _sampler(do_sample, temperature, seed)
+        grid = None
+        if target_scales is not None or target_patch_size is not None:
+            if target_scales is None or target_patch_size is None:
+                raise SettingError("target_scales and target_patch_size belong together; give both or neither")
+            grid = TargetGrid.of(self.config, target_scales, target_patch_size)
+            pixel_values = grid.cut(pixel_values)
+        with self._lock:
+            contexts = [self._new_context(frames, max(budgets)) for _ in pixel_values]
+            tiles = 1 if grid is None else grid.across**2
+            together = [range(i, i + tiles) for i in range(0, len(contexts), tiles)] if tiles > 1 else []
+            gazes: list[list[Gaze]] = [[] for _ in contexts]
+            for t, budget in enumerate(budgets):
+                pixels = to_square(pixel_values[:, t].to(self.device, torch.float32), self.config.input_img_size)
+                request = Request(budget, loss, temperature, sampler)
+                looked = self._generator.look(pixels, contexts, [request] * len(contexts), together)
+                for chosen, gaze in zip(gazes, looked, strict=True):
+                    chosen.append(gaze)
+        clip = assemble(gazes, self.config.scales, [side**2 for side in self.config.grids])
+        return clip if grid is None else grid.join(clip, self.config)
+
+    @torch.inference_mode()
+    def teacher_forced(self, pixel_values: torch.Tensor, clip: Clip) -> tuple[torch.Tensor, torch.Tensor]:
+        """How the network rates the choices of a finished clip; see `teacher.teacher_forced`.
+
+        Returns:
+            `log_action_probs` and `task_loss_prediction`, float32 (B, N) as `clip.gazing_pos`.
+        """
+        _check_pixels(pixel_values)
+        with self._lock:
+            pixels = to_square(pixel_values.to(self.device, torch.float32), self.config.input_img_size)
+            contexts = [self._new_context(pixels.shape[1], self.config.num_ids) for _ in pixels]
+            return teacher_forced(self.vision, self.decoder, self.config, pixels, contexts, clip)
+
+    @torch.inference_mode()
+    def preprocess(self, frames: Sequence[np.ndarray | torch.Tensor], bgr: bool = False) -> torch.Tensor:
+        """uint8 (H, W, 3) frames of one size -> pixel values float32 (T, 3, h, w) on the model's device."""
+        parts = [preprocess(as_tensor(frame).to(self.device), self.preprocessor, bgr) for frame in frames]
+        return torch.stack(parts)
+
+    def _prepare(self, frames: Sequence[np.ndarray | torch.Tensor], bgr: bool) -> torch.Tensor:
+        side = self.config.input_img_size
+        parts = [to_square(preprocess(as_tensor(frame).to(self.device), self.preprocessor, bgr), side)
+                 for frame in frames]  # fmt: skip
+        if self._generator.on_stage is not None:
+            self._generator.on_stage("resize")
+        return torch.stack(parts)
+
+    def _new_context(self, window: int, slots: int) -> Context:
+        c = self.config.decoder
+        capacity = window * (self.config.num_vision_tokens + slots)
+        try:
+            history = History(c.num_layers, c.num_heads, c.head_dim, capacity, self.device, self.dtype)
+            return Context(history, self.vision.new_memory(), window)
+        except torch.cuda.OutOfMemoryError as error:
+            raise DeviceError(
+                f"{self.device} has too little free memory for a window of {window} frames ({error}); shorten it"
+            ) from error
+
+    def _ratios(self, value: float | Sequence[float] | None, frames: int) -> list[float]:
+        if value is None:
+            value = self.config.default_gazing_ratio
+        if not isinstance(value, Sequence):
+            return [check_ratio(value)] * frames
+        if len(value) != frames:
+            raise SettingError(f"gazing_ratio has {len(value)} entries for {frames} frames; give one for each")
+        return [check_ratio(ratio) for ratio in value]
+
+
+def _check_device(device: str | torch.device) -> torch.device:
+    try:
+        place = torch.device(device)
+    except RuntimeError as error:
+        raise DeviceError(f"device {device!r} is not known; use cuda or cpu") from error
+    if place.type == "cuda":
+        if not torch.cuda.is_available():
+            raise DeviceError("device cuda: this PyTorch sees no CUDA GPU; check the driver, or use device cpu")
+        if place.index is not None and place.index >= torch.cuda.device_count():
+            raise DeviceError(f"device {place}: there are only {torch.cuda.device_count()} CUDA GPUs")
+        if place.index is None:
+            place = torch.device("cuda", torch.cuda.current_device())
+    elif place.type != "cpu":
+        raise DeviceError(f"device {place} is not supported; use cuda or cpu")
+    return place
+
+
+def _check_pixels(pixels: Any) -> None:
+    if not isinstance(pixels, torch.Tensor) or not pixels.is_floating_point():
+        raise SettingError("pixel_values must be a float tensor, as AutoGaze.preprocess makes it")
+    if pixels.ndim != 5 or pixels.shape[2] != 3 or min(pixels.shape) < 1:
+        raise SettingError(f"pixel_values must be (clips, frames, 3, height, width), is {tuple(pixels.shape)}")
+
+
+def _sampler(do_sample: bool, temperature: float, seed: int | None) -> Callable[[np.ndarray], int] | None:
+    if not 0 < temperature < float("inf"):
+        raise SettingError(f"temperature must be above 0, is {temperature!r}")
+    if not do_sample:
+        return None
+    dice = np.random.default_rng(seed)
+    return lambda odds: int(dice.choice(len(odds), p=odds))
