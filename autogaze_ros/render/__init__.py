@@ -1,6 +1,6 @@
 """Pictures of a gaze. No ROS."""
 
-from .overlay import SCALE_COLOURS, draw_overlay
-from .reconstruction import Reconstruction
+from .overlay import SCALE_COLOURS, draw_caption, draw_overlay
+from .reconstruction import Reconstruction, token_picture
 
-__all__ = ["SCALE_COLOURS", "Reconstruction", "draw_overlay"]
+__all__ = ["SCALE_COLOURS", "Reconstruction", "draw_caption", "draw_overlay", "token_picture"]

@@ -1,0 +1,5 @@
+"""``python -m autogaze_ros``: the command line."""
+
+from .cli import main
+
+main()

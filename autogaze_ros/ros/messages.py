@@ -1,0 +1,130 @@
+"""Gazes to messages and messages to NumPy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autogaze_ros.msg import Fixation, FixationArray, GazeMask, MaskLayer
+
+from ..gaze.gaze_frame import GazeFrame
+from ..gaze.masks import MaskStyle
+
+#: One row a fixation, as :func:`fixations_to_numpy` gives them.
+FIXATION_DTYPE = np.dtype(
+    [
+        ("token_id", np.uint16),
+        ("scale", np.uint8),
+        ("grid", np.uint8),
+        ("row", np.uint8),
+        ("col", np.uint8),
+        ("x0", np.uint32),
+        ("y0", np.uint32),
+        ("x1", np.uint32),
+        ("y1", np.uint32),
+        ("center_x", np.float32),
+        ("center_y", np.float32),
+        ("size_x", np.float32),
+        ("size_y", np.float32),
+        ("confidence", np.float32),
+        ("predicted_loss", np.float32),
+    ]
+)
+
+
+class FixationWriter:
+    """Writes gazes as messages, and keeps the parts that do not change from frame to frame.
+
+    A token's place is the same in every frame of one size, so each token's message is made once and only
+    its confidence and predicted loss are set anew. The fixations of a message are therefore good until the
+    next one is written: publish it first.
+    """
+
+    def __init__(self) -> None:
+        self._key: object = None
+        self._made: dict[int, Any] = {}
+
+    def write(self, gaze: GazeFrame, header: Any) -> FixationArray:
+        """The message of a gaze under the header of its image."""
+        key = (gaze.layout, gaze.width, gaze.height)
+        if key != self._key:
+            self._key, self._made = key, {}
+        fixations = []
+        for token, confidence, loss in zip(
+            gaze.ids.tolist(), gaze.confidence.tolist(), gaze.predicted_losses.tolist(), strict=True
+        ):
+            fixation = self._made.get(token)
+            if fixation is None:
+                fixation = self._made[token] = _place(gaze, token)
+            fixation.confidence = confidence
+            fixation.predicted_loss = loss
+            fixations.append(fixation)
+        return FixationArray(
+            header=header,
+            width=gaze.width,
+            height=gaze.height,
+            source=gaze.source,
+            model=gaze.model,
+            frame_index=gaze.frame_index % 2**32,
+            keyframe=gaze.keyframe,
+            token_ratio=gaze.token_ratio,
+            gaze_ratio=gaze.gaze_ratio,
+            update_ratio=gaze.update_ratio,
+            predicted_loss=gaze.predicted_loss,
+            measured_loss=gaze.measured_loss,
+            psnr=gaze.psnr,
+            fixations=fixations,
+        )
+
+
+def _place(gaze: GazeFrame, token: int) -> Fixation:
+    scale, grid, row, col = gaze.layout.table[token].tolist()
+    x0, y0, x1, y1 = gaze.layout.boxes([token], gaze.width, gaze.height)[0].tolist()
+    center_x, center_y, size_x, size_y = gaze.layout.cells([token])[0].tolist()
+    return Fixation(
+        token_id=token, scale=scale, grid=grid, row=row, col=col, x0=x0, y0=y0, x1=x1, y1=y1,
+        center_x=center_x, center_y=center_y, size_x=size_x, size_y=size_y,
+    )  # fmt: skip
+
+
+def fixations_to_numpy(message: FixationArray) -> NDArray[Any]:
+    """(N,) structured array of :data:`FIXATION_DTYPE`, one row a fixation."""
+    rows = [tuple(getattr(fixation, name) for name in FIXATION_DTYPE.names or ()) for fixation in message.fixations]
+    return np.array(rows, FIXATION_DTYPE)
+
+
+def fixations_from_numpy(rows: NDArray[Any]) -> list[Fixation]:
+    """Fixation messages of a structured array of :data:`FIXATION_DTYPE`."""
+    names = FIXATION_DTYPE.names or ()
+    return [Fixation(**dict(zip(names, row, strict=True))) for row in rows.astype(FIXATION_DTYPE).tolist()]
+
+
+def mask_message(gaze: GazeFrame, style: MaskStyle, header: Any) -> GazeMask:
+    """The mask of a gaze in one of the styles, one packed bitmap a layer."""
+    layers = mask_layers_from_numpy(gaze.bitmaps(style))
+    return GazeMask(header=header, width=gaze.width, height=gaze.height, style=style, layers=layers)
+
+
+def mask_layers_from_numpy(bitmaps: list[NDArray[np.bool_]]) -> list[MaskLayer]:
+    """Layers of (rows, cols) bool bitmaps."""
+    return [
+        MaskLayer(rows=bitmap.shape[0], cols=bitmap.shape[1], bits=np.packbits(bitmap).tolist()) for bitmap in bitmaps
+    ]
+
+
+def mask_to_numpy(message: GazeMask) -> list[NDArray[np.bool_]]:
+    """The (rows, cols) bool bitmap of each layer.
+
+    Raises:
+        ValueError: a layer with too few bits.
+    """
+    bitmaps = []
+    for layer in message.layers:
+        count = layer.rows * layer.cols
+        bits = np.asarray(layer.bits, np.uint8)
+        if bits.size * 8 < count:
+            raise ValueError(f"a {layer.rows} x {layer.cols} mask layer needs {-(-count // 8)} bytes, got {bits.size}")
+        bitmaps.append(np.unpackbits(bits, count=count).astype(bool).reshape(layer.rows, layer.cols))
+    return bitmaps

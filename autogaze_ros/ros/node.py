@@ -1,0 +1,288 @@
+"""gaze_node: images in, gazes and pictures out."""
+
+from __future__ import annotations
+
+import autogaze_ros._threads  # noqa: F401, I001  (before NumPy)
+
+import time
+import traceback
+from typing import Any
+
+import rclpy
+from rclpy.executors import ExternalShutdownException
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from sensor_msgs.msg import CompressedImage, Image
+from std_srvs.srv import SetBool, Trigger
+from diagnostic_msgs.msg import DiagnosticArray
+
+from ..gaze.sources import SourceError
+from ..pipeline import Pipeline
+from ..settings import Settings
+from . import qos
+from .diagnostics import Statistics, diagnostic_array
+from .images import ImageError, frame_from_compressed, frame_from_image
+from .outputs import Outputs
+from .parameters import NodeSettings
+from .worker import NewestWorker
+
+SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
+
+
+class GazeNode(LifecycleNode):
+    """One camera's gaze.
+
+    The executor's thread takes messages, answers services and parameters; a worker thread converts, computes
+    and publishes. Topics and the pipeline are made in configure, the subscription in activate.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__("gaze_node", **options)
+        self._settings = NodeSettings(self, self._unconfigured, self._settings_changed)
+        self._statistics = Statistics()
+        self._pipeline: Pipeline | None = None
+        self._outputs: Outputs | None = None
+        self._worker: NewestWorker[Any] | None = None
+        self._subscription: Any = None
+        self._active = False
+        self._enabled = True
+        self._camera = ""
+        self._sequences: dict[bytes, int] = {}
+        self._complaints: dict[str, float] = {}
+        self.create_service(Trigger, "~/reset", self._on_reset)
+        self.create_service(SetBool, "~/set_enabled", self._on_set_enabled)
+        # Plain publisher: an inactive node tells that it is.
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 1)
+        self.create_timer(1.0, self._report)
+        self._autostart = self.create_timer(0.0, self._on_autostart)
+
+    # Lifecycle
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Make the pipeline and the topics; fails, with the reason in the log, on settings that can't be used."""
+        if self._settings.problems:
+            for text in self._settings.problems.values():
+                self._fail(f"not configured: {text}")
+            return FAILURE
+        settings = self._settings.current
+        try:
+            self._pipeline = Pipeline(settings)
+        except ValueError as error:
+            self._fail(f"not configured: {error}")
+            return FAILURE
+        self._outputs = Outputs(self, self._complain)
+        self.get_logger().info(f"configured: source {self._pipeline.source.name}, at most {settings.budget} tokens a frame")
+        return super().on_configure(state)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Subscribe and start to work."""
+        result = super().on_activate(state)
+        assert self._pipeline is not None
+        self._statistics = Statistics()
+        self._sequences.clear()
+        self._pipeline.request_keyframe("start")
+        self._worker = NewestWorker(self._work, "gaze")
+        kind, topic = self._input()
+        self._subscription = self.create_subscription(
+            kind,
+            topic,
+            self._on_image,
+            qos.IMAGE_IN,
+            qos_overriding_options=qos.OVERRIDES,
+            event_callbacks=qos.subscription_events(topic, self._complain),
+        )
+        self._active = True
+        self.get_logger().info(f"active: gazing at {topic}")
+        return result
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop taking images and finish the one in work."""
+        self._stop()
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Let go of the pipeline and the topics."""
+        return self._release()
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """As cleanup, from any state."""
+        return self._release()
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Back to unconfigured after a transition failed halfway."""
+        return self._release()
+
+    def _release(self) -> TransitionCallbackReturn:
+        self._stop()
+        if self._outputs is not None:
+            self._outputs.destroy()
+        self._outputs = self._pipeline = None
+        return SUCCESS
+
+    def _stop(self) -> None:
+        self._active = False
+        if self._subscription is not None:
+            self.destroy_subscription(self._subscription)
+            self._subscription = None
+        if self._worker is not None:
+            if self._worker.stop():
+                self._statistics.drop("disabled")
+            self._worker = None
+
+    def _on_autostart(self) -> None:
+        self._autostart.cancel()
+        if not self._settings.current.autostart or not self._unconfigured():
+            return
+        if self.trigger_configure() == SUCCESS:
+            self.trigger_activate()
+
+    def _unconfigured(self) -> bool:
+        return self._pipeline is None
+
+    def destroy_node(self) -> None:
+        """Stop the worker before its topics go."""
+        self._stop()
+        super().destroy_node()
+
+    # Images, on the executor's thread
+
+    def _input(self) -> tuple[type, str]:
+        if self._settings.current.image_transport == "raw":
+            return Image, self.resolve_topic_name("image")
+        # Remapping the base topic moves the compressed one along, as image_transport has it.
+        topic = self.resolve_topic_name("image/compressed")
+        plain = self.resolve_topic_name("image/compressed", only_expand=True)
+        return CompressedImage, topic if topic != plain else f"{self.resolve_topic_name('image')}/compressed"
+
+    def _on_image(self, message: Any, info: dict[str, Any]) -> None:
+        arrived = self.get_clock().now().nanoseconds
+        self._statistics.receive()
+        self._count_lost(info)
+        worker = self._worker
+        if worker is None or not self._enabled:
+            self._statistics.drop("disabled")
+        elif worker.submit((message, arrived)):
+            self._statistics.drop("overload")
+
+    def _count_lost(self, info: dict[str, Any]) -> None:
+        """Count messages that the middleware dropped before this one, by its publisher's sequence numbers."""
+        number = info.get("publication_sequence_number")
+        if number is None:
+            return
+        publisher = bytes(info.get("publisher_gid", {}).get("data", b""))
+        last = self._sequences.get(publisher)
+        self._sequences[publisher] = number
+        if last is not None and number > last + 1:
+            self._statistics.drop("transport", number - last - 1)
+
+    # Work, on the worker's thread
+
+    def _work(self, item: tuple[Any, int]) -> None:
+        message, arrived = item
+        pipeline, outputs, statistics = self._pipeline, self._outputs, self._statistics
+        assert pipeline is not None and outputs is not None
+        pipeline.settings = self._settings.current
+        try:
+            begun = time.perf_counter()
+            frame = frame_from_image(message) if isinstance(message, Image) else frame_from_compressed(message)
+            gaze = pipeline.step(frame)
+            computed = time.perf_counter() - begun
+        except ImageError as error:
+            statistics.drop("image")
+            self._complain(f"image dropped ({error.cause}): {error}", error.cause)
+            return
+        except SourceError as error:
+            statistics.drop("source")
+            self._complain(f"image dropped: {error}", "source")
+            return
+        except Exception:  # a fault in this program: tell all, stay up
+            statistics.drop("source")
+            self._complain(f"image dropped by a fault in this node, please report it:\n{traceback.format_exc()}", "fault")
+            return
+        if gaze.keyframe and gaze.keyframe_cause not in ("interval", "start"):
+            self._say_reset(gaze.keyframe_cause)
+        self._camera = message.header.frame_id
+        try:
+            outputs.publish(frame, gaze, message.header, pipeline)
+        except Exception:
+            statistics.drop("publish")
+            self._complain(f"a frame's gaze could not be published:\n{traceback.format_exc()}", "publish")
+            return
+        now = self.get_clock().now().nanoseconds
+        # A stamp of 0 means that the driver sets none: no latency is known then.
+        times = {"latency": (now - frame.stamp) / 1e9, "arrival": (arrived - frame.stamp) / 1e9} if frame.stamp else {}
+        statistics.publish(compute=computed, **times)
+
+    def _say_reset(self, cause: str) -> None:
+        words = {
+            "stamp": "a stamp went back (a bag that loops, or a clock that was set)",
+            "size": "the image size changed",
+            "encoding": "the encoding changed",
+            "gap": "no image came for long",
+            "cut": "the scene was cut",
+            "request": "it was asked for",
+            "error": "the frame before failed",
+        }
+        if self._due(f"reset {cause}"):
+            self.get_logger().info(f"started afresh: {words.get(cause, cause)}")
+
+    # Services, parameters, reports, on the executor's thread
+
+    def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        response.success = self._pipeline is not None
+        if self._pipeline is not None:
+            self._pipeline.request_keyframe()
+        response.message = "the next image starts afresh" if response.success else "the node is not configured"
+        return response
+
+    def _on_set_enabled(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        self._enabled = request.data
+        response.success, response.message = True, "gazing" if request.data else "images are dropped"
+        return response
+
+    def _settings_changed(self, settings: Settings) -> None:
+        self.get_logger().debug(f"settings: {settings}")
+
+    def _report(self) -> None:
+        pipeline, settings = self._pipeline, self._settings.current
+        state: dict[str, Any] = {"source": settings.source, "device": "cpu"}
+        if pipeline is not None:
+            state["source"] = pipeline.source.name
+            state |= {f"reset: {cause}": count for cause, count in sorted(pipeline.resets.items())}
+        state["enabled"] = self._enabled
+        status = self._statistics.report(
+            f"{self.get_fully_qualified_name()}: gaze", self._camera, state, self._active and self._enabled
+        )
+        self._diagnostics.publish(diagnostic_array(status, self.get_clock().now().to_msg()))
+
+    def _fail(self, text: str) -> None:
+        self._statistics.error(text)
+        self.get_logger().error(text)
+
+    def _complain(self, text: str, key: str = "") -> None:
+        """An error into the diagnostics, and into the log unless the same was said in the last 10 s."""
+        self._statistics.error(text)
+        if self._due(key or text):
+            self.get_logger().error(text)
+
+    def _due(self, key: str) -> bool:
+        now = time.monotonic()
+        if now - self._complaints.get(key, -1e9) < 10:
+            return False
+        self._complaints[key] = now
+        return True
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run a gaze_node until it is told to stop."""
+    rclpy.init(args=args)
+    node = GazeNode()
+    try:
+        rclpy.spin(node)
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    finally:
+        try:
+            node.destroy_node()
+            rclpy.try_shutdown()
+        except KeyboardInterrupt:  # Ctrl-C can come twice
+            pass

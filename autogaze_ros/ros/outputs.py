@@ -1,0 +1,95 @@
+"""The node's topics: each is made and sent only where somebody listens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from sensor_msgs.msg import CompressedImage, Image
+
+from autogaze_ros.msg import FixationArray, GazeMask
+
+from ..gaze.frame import Frame
+from ..gaze.gaze_frame import GazeFrame
+from ..pipeline import Pipeline
+from ..render import Reconstruction, draw_caption, draw_overlay, token_picture
+from ..settings import Settings
+from .images import compressed_message, image_message
+from .messages import FixationWriter, mask_message
+from .qos import DATA_OUT, IMAGE_OUT, OVERRIDES, publisher_events
+
+TOPICS: dict[str, tuple[type, Any]] = {
+    "~/fixations": (FixationArray, DATA_OUT),
+    "~/mask": (GazeMask, DATA_OUT),
+    "~/mask_image": (Image, IMAGE_OUT),
+    "~/overlay": (Image, IMAGE_OUT),
+    "~/overlay/compressed": (CompressedImage, IMAGE_OUT),
+    "~/reconstruction": (Image, IMAGE_OUT),
+}
+
+
+class Outputs:
+    """Publishes what is asked for of a frame's gaze, the fixations first.
+
+    Args:
+        node: a lifecycle node; its publishers send only while it is active.
+        complain: told in words about a subscriber whose quality of service does not fit.
+    """
+
+    def __init__(self, node: Any, complain: Callable[[str], None]) -> None:
+        self._node = node
+        self._publishers = {
+            topic: node.create_lifecycle_publisher(
+                kind,
+                topic,
+                qos,
+                qos_overriding_options=OVERRIDES,
+                event_callbacks=publisher_events(node.resolve_topic_name(topic), complain),
+            )
+            for topic, (kind, qos) in TOPICS.items()
+        }
+        self._fixations = FixationWriter()
+        self._reconstruction = Reconstruction()
+
+    def destroy(self) -> None:
+        """Take the topics down."""
+        for publisher in self._publishers.values():
+            self._node.destroy_lifecycle_publisher(publisher)
+
+    def publish(self, frame: Frame, gaze: GazeFrame, header: Any, pipeline: Pipeline) -> None:
+        """Send every output that has a subscriber, under the header of the frame's image."""
+        settings = pipeline.settings
+        wanted = {topic for topic, publisher in self._publishers.items() if publisher.get_subscription_count()}
+        encoding = f"{frame.order}8"
+        if "~/fixations" in wanted:
+            self._publishers["~/fixations"].publish(self._fixations.write(gaze, header))
+        if "~/mask" in wanted:
+            self._publishers["~/mask"].publish(mask_message(gaze, settings.mask_style, header))  # type: ignore[arg-type]
+        if "~/mask_image" in wanted:
+            self._publishers["~/mask_image"].publish(image_message(gaze.coverage.image(), "mono8", header))
+        pictures = wanted & {"~/overlay", "~/overlay/compressed", "~/reconstruction"}
+        if not pictures:
+            return
+        overlays = pictures - {"~/reconstruction"}
+        reconstruction = None
+        if "~/reconstruction" in pictures or settings.view == "interframe":
+            reconstruction = self._reconstruct(frame, gaze, pipeline, settings)
+        if "~/reconstruction" in pictures:
+            self._publishers["~/reconstruction"].publish(image_message(reconstruction, encoding, header))
+        if overlays:
+            if settings.view == "interframe":
+                picture = reconstruction.copy()
+                if settings.annotate:
+                    draw_caption(picture, gaze, frame.order)
+            else:
+                picture = draw_overlay(frame, gaze, settings.mask_style, settings.opacity, settings.annotate)
+            if "~/overlay" in overlays:
+                self._publishers["~/overlay"].publish(image_message(picture, encoding, header))
+            if "~/overlay/compressed" in overlays:
+                message = compressed_message(picture, frame.order, settings.jpeg_quality, header)
+                self._publishers["~/overlay/compressed"].publish(message)
+
+    def _reconstruct(self, frame: Frame, gaze: GazeFrame, pipeline: Pipeline, settings: Settings) -> Any:
+        if settings.reconstruction_fill == "token":
+            return token_picture(pipeline.receiver.picture, frame)
+        return self._reconstruction.update(frame, gaze)

@@ -1,0 +1,79 @@
+"""ROS parameters from the table of settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
+from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
+from rclpy.parameter import Parameter
+
+from ..settings import Settings, SettingsError, Spec, specs
+
+
+class NodeSettings:
+    """Declares every setting as a parameter of a node and keeps the settings as they are now.
+
+    A value that can't be used is refused with the reason when it is set. One that was given at start, by a
+    file or the command line, is kept as a problem that stops the node from configuring until it is put right.
+
+    Args:
+        node: declares the parameters.
+        may_change_all: tells whether settings that apply on configure may change now.
+        changed: called with the new settings after a change.
+    """
+
+    def __init__(
+        self, node: Any, may_change_all: Callable[[], bool], changed: Callable[[Settings], None]
+    ) -> None:
+        self.current = Settings()
+        #: what is wrong with the values given at start, by parameter
+        self.problems: dict[str, str] = {}
+        self._may_change_all = may_change_all
+        self._changed = changed
+        for name, (default, spec) in specs().items():
+            self._declare(node, name, default, spec)
+        node.add_on_set_parameters_callback(self._on_set)
+
+    def _declare(self, node: Any, name: str, default: Any, spec: Spec) -> None:
+        descriptor = _descriptor(default, spec)
+        try:
+            value = node.declare_parameter(name, default, descriptor).value
+            self.current = self.current.replaced({name: value})
+        except (InvalidParameterTypeException, InvalidParameterValueException, SettingsError) as error:
+            self.problems[name] = str(error)
+            if not node.has_parameter(name):
+                node.declare_parameter(name, default, descriptor, ignore_override=True)
+
+    def _on_set(self, parameters: list[Parameter]) -> SetParametersResult:
+        table = specs()
+        values = {p.name: p.value for p in parameters if p.name in table}
+        if not values:
+            return SetParametersResult(successful=True)
+        try:
+            settings = self.current.replaced(values)
+        except SettingsError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        fixed = [n for n in values if not table[n][1].live and getattr(settings, n) != getattr(self.current, n)]
+        if fixed and not self._may_change_all():
+            reason = f"{', '.join(fixed)} can only change before the node is configured: deactivate and clean it up first"
+            return SetParametersResult(successful=False, reason=reason)
+        for name in values:
+            self.problems.pop(name, None)
+        self.current = settings
+        self._changed(settings)
+        return SetParametersResult(successful=True)
+
+
+def _descriptor(default: Any, spec: Spec) -> ParameterDescriptor:
+    # Dynamic typing lets a whole number stand for a double ("target_psnr: 40"); Settings checks the type.
+    descriptor = ParameterDescriptor(description=spec.description, dynamic_typing=isinstance(default, float))
+    if spec.choices:
+        descriptor.additional_constraints = f"one of: {', '.join(spec.choices)}"
+    if spec.low is not None and spec.high is not None:
+        if isinstance(default, int):
+            descriptor.integer_range = [IntegerRange(from_value=int(spec.low), to_value=int(spec.high), step=1)]
+        else:
+            descriptor.floating_point_range = [FloatingPointRange(from_value=float(spec.low), to_value=float(spec.high), step=0.0)]
+    return descriptor
