@@ -286,3 +286,7 @@ def main(args: list[str] | None = None) -> None:
             rclpy.try_shutdown()
         except KeyboardInterrupt:  # Ctrl-C can come twice
             pass
+
+
+if __name__ == "__main__":
+    main()

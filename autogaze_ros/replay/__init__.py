@@ -1,0 +1,1 @@
+"""Clips, videos and bags in; bags and tables out. No rclpy."""

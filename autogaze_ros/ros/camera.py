@@ -1,0 +1,173 @@
+"""autogaze_camera: plays a clip, a bag or a webcam as a camera driver would."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import rclpy
+from rcl_interfaces.msg import ParameterDescriptor
+from rclpy.executors import ExternalShutdownException
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, QoSReliabilityPolicy
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
+
+from ..replay.bag_images import bag_images
+from ..replay.clips import ClipError, DrawnClip, Video
+from .images import compressed_message, image_message
+
+#: Makes a message under a header.
+Maker = Callable[[Header], Any]
+
+_PARAMETERS: dict[str, tuple[Any, str]] = {
+    "video": ("", "Video file to play."),
+    "bag": ("", "Bag folder whose images to play."),
+    "bag_topic": ("", "Image topic in the bag; its first one where empty."),
+    "webcam": (-1, "Number of a local camera to read; -1 for none."),
+    "width": (640, "Width of the drawn clip, which plays where nothing else is named."),
+    "height": (480, "Height of the drawn clip."),
+    "frames": (300, "Length of the drawn clip."),
+    "rate": (0.0, "Frames a second; 0 for the clip's own."),
+    "loop": (False, "Start again at the end."),
+    "frame_id": ("camera", "frame_id of the images."),
+    "compressed": (False, "Send JPEG on image/compressed instead of rgb8 on image."),
+    "wait_for_subscribers": (0, "Begin once so many listen."),
+}
+
+
+class Camera(Node):
+    """Publishes pictures at their rate with the present time as stamp."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__("camera", **options)
+        self.values = {
+            name: self.declare_parameter(name, default, ParameterDescriptor(description=text)).value
+            for name, (default, text) in _PARAMETERS.items()
+        }
+        # Reliable, as most drivers are: then best-effort and reliable subscribers both match.
+        profile = QoSProfile(depth=1, reliability=QoSReliabilityPolicy.RELIABLE)
+        self._raw = self.create_publisher(Image, "image", profile)
+        self._compressed = self.create_publisher(CompressedImage, f"{self.resolve_topic_name('image')}/compressed", profile)
+        self.sent = 0
+
+    def play(self) -> None:
+        """Publish the whole clip; returns at its end.
+
+        Raises:
+            ClipError: it can't be read.
+        """
+        while self._listeners() < self.values["wait_for_subscribers"]:
+            rclpy.spin_once(self, timeout_sec=0.1)
+        begin, first = time.monotonic(), None
+        for due, make in self._schedule():
+            if first is None:
+                begin, first = time.monotonic(), due
+            while (ahead := begin + due - first - time.monotonic()) > 0:
+                rclpy.spin_once(self, timeout_sec=ahead)
+            header = Header(frame_id=self.values["frame_id"], stamp=self.get_clock().now().to_msg())
+            message = make(header)
+            (self._raw if isinstance(message, Image) else self._compressed).publish(message)
+            self.sent += 1
+
+    def _listeners(self) -> int:
+        return int(max(self._raw.get_subscription_count(), self._compressed.get_subscription_count()))
+
+    def _schedule(self) -> Iterator[tuple[float, Maker]]:
+        """When each picture is due, in seconds, and what makes its message."""
+        start = 0.0
+        while True:
+            due = start
+            for due, make in self._once(start):
+                yield due, make
+            if not self.values["loop"] or due == start:
+                return
+            start = due + (due - start) / max(1, self.sent)
+
+    def _once(self, start: float) -> Iterator[tuple[float, Maker]]:
+        values = self.values
+        if values["bag"]:
+            first = None
+            for stamp, kind, message in bag_images(Path(values["bag"]), values["bag_topic"]):
+                first = stamp if first is None else first
+                yield start + (stamp - first) / 1e9, _republish(kind, message)
+            return
+        if values["webcam"] >= 0:
+            yield from ((0.0, _picture(picture, "bgr", values["compressed"])) for picture in _webcam(values["webcam"]))
+            return
+        clip = Video(Path(values["video"])) if values["video"] else DrawnClip(values["width"], values["height"], values["frames"])
+        rate = values["rate"] or clip.rate
+        for index, picture in enumerate(clip):
+            yield start + index / rate, _picture(picture, "rgb", values["compressed"])
+
+
+def _picture(picture: Any, order: Any, compressed: bool) -> Maker:
+    if compressed:
+        return lambda header: compressed_message(picture, order, 90, header)
+    return lambda header: image_message(picture, f"{order}8", header)
+
+
+def _republish(kind: str, message: Any) -> Maker:
+    import array
+
+    data = array.array("B")
+    data.frombytes(memoryview(message.data))
+    if kind.endswith("CompressedImage"):
+        return lambda header: CompressedImage(header=header, format=message.format, data=data)
+    return lambda header: Image(
+        header=header,
+        height=message.height,
+        width=message.width,
+        encoding=message.encoding,
+        is_bigendian=message.is_bigendian,
+        step=message.step,
+        data=data,
+    )
+
+
+def _webcam(number: int) -> Iterator[Any]:
+    capture = cv2.VideoCapture(number)
+    if not capture.isOpened():
+        raise ClipError(f"camera {number} can't be opened; see which there are with: ls /dev/video*")
+    try:
+        while True:
+            good, picture = capture.read()
+            if not good:
+                raise ClipError(f"camera {number} stopped sending")
+            yield picture
+    finally:
+        capture.release()
+
+
+def main(args: list[str] | None = None) -> None:
+    """Play once, or until told to stop; prints how many images were sent."""
+    rclpy.init(args=args)
+    camera = Camera()
+    failed = False
+    try:
+        camera.play()
+        # Reliable delivery goes on after publish returns: give the last images time to arrive.
+        for _ in itertools.repeat(None, 5):
+            rclpy.spin_once(camera, timeout_sec=0.1)
+    except ClipError as error:
+        camera.get_logger().error(str(error))
+        failed = True
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    finally:
+        print(f"sent {camera.sent}", flush=True)
+        try:
+            camera.destroy_node()
+            rclpy.try_shutdown()
+        except KeyboardInterrupt:  # Ctrl-C can come twice
+            pass
+    if failed:
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()
