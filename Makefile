@@ -37,7 +37,6 @@ test: setup
 
 lint: setup
 	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
 .venv/bin/python:
@@ -60,12 +59,11 @@ $(TORCH_DONE): | .venv/bin/python
 # the installed copy, so that every command of .venv runs the sources as they are now.
 .venv/.done: $(PARTS) $(TORCH_DONE)
 	@echo "Building and installing autogaze_ros, with ROS 2 from PyPI (about a minute) ..."
-	@$(LEFTOVERS)
+	@rm -f .venv/lib/python*/site-packages/autogaze_ros_checkout.pth; $(LEFTOVERS)
 	@$(PIP) -c constraints.txt '.[test$(if $(TORCH),$(comma)model)]'
 	@$(LEFTOVERS)
-	@$(BIN)/python -c 'import os, pathlib, sysconfig; \
-	  pathlib.Path(sysconfig.get_path("purelib"), "autogaze_ros_checkout.pth").write_text( \
-	  f"import sys; sys.path.insert(0, {os.getcwd()!r})\n")'
+	@for site in .venv/lib/python*/site-packages; do \
+	  echo 'import sys; sys.path.insert(0, "$(CURDIR)")' > $$site/autogaze_ros_checkout.pth; done
 	@touch $@
 
 clean:

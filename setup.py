@@ -8,6 +8,7 @@ import os
 import re
 from importlib.metadata import distribution
 from pathlib import Path
+from xml.etree import ElementTree
 
 from scikit_build_core.setuptools.wrapper import setup
 from setuptools import find_packages
@@ -17,7 +18,7 @@ HERE = Path(__file__).parent
 
 def version() -> str:
     """The version of package.xml, which ROS's tools read and raise."""
-    return re.search(r"<version>(.+?)</version>", (HERE / "package.xml").read_text())[1]
+    return ElementTree.parse(HERE / "package.xml").findtext("version", "")
 
 
 def ros_prefix() -> str:
@@ -26,21 +27,21 @@ def ros_prefix() -> str:
     Under build isolation that isn't the environment of this Python but a folder laid over it.
     """
     ament = distribution("ros-ament-cmake")
-    config = next(f for f in ament.files if f.name == "ament_cmakeConfig.cmake")
-    return str(Path(ament.locate_file(config)).resolve().parents[3])  # <prefix>/share/ament_cmake/cmake/
+    config = next(f for f in ament.files or () if f.name == "ament_cmakeConfig.cmake")
+    return str(Path(str(ament.locate_file(config))).resolve().parents[3])  # <prefix>/share/ament_cmake/cmake/
 
 
 def wheel_files(files: list[str]) -> list[str]:
     """Leave out what would make the wheel uninstall badly, or is of no use in it.
 
     The ament .egg-info is a second, incomplete record of the same package: pip would trust it and
-    leave files behind. The setup files are for sourcing a workspace, which an environment is not,
-    and name the folders of this build.
+    leave files behind. Setup files are for sourcing a workspace, which an environment is not. What
+    C++ code needs to build on the messages names folders that are gone once pip is done.
     """
     drop = re.compile(
-        r"\.egg-info/|__pycache__"  # see above
+        r"\.egg-info/|__pycache__"
         r"|/environment/|/local_setup\.|/package\.dsv$|/parent_prefix_path/"  # setup files
-        r"|^autogaze_ros/.*\.c$"  # the generator's sources
+        r"|^include/|/cmake/|^autogaze_ros/.*\.c$"  # headers, exports, the generator's sources
     )
     return [f for f in files if not drop.search(f)]
 

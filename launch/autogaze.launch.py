@@ -15,7 +15,7 @@ CONFIG = Path(__file__).resolve().parent.parent / "config"  # share/autogaze_ros
 
 ARGUMENTS = {  # name: (default, description); an empty default leaves the word to the parameter file
     "image": ("image_raw", "image topic, without /compressed; relative to the camera's namespace"),
-    "compressed": ("", "true: subscribe to <image>/compressed"),
+    "image_transport": ("", "raw, or compressed: subscribe to <image>/compressed"),
     "cameras": ("", "comma-separated namespaces: one node for each, as in front,rear"),
     "namespace": ("", "namespace of the node, or around those of the cameras"),
     "name": ("gaze_node", "name of the node"),
@@ -27,7 +27,6 @@ ARGUMENTS = {  # name: (default, description); an empty default leaves the word 
     "log_level": ("info", "debug, info, warn, error or fatal"),
     "rviz": ("false", "true: open RViz on the first camera"),
 }
-TEXT = {"source", "model"}  # everything else that goes into a parameter is a flag
 
 
 def profile_variable(environ):
@@ -63,11 +62,8 @@ def actions(context):
     """What to start, now that the arguments have values."""
     args = {name: context.launch_configurations[name] for name in ARGUMENTS}
     image = args["image"].rstrip("/")
-    parameters = {
-        name: args[name] if name in TEXT else flag(name, args[name])
-        for name in ("autostart", "use_sim_time", "compressed", "source", "model")
-        if args[name]
-    }
+    parameters = {name: flag(name, args[name]) for name in ("autostart", "use_sim_time")}
+    parameters.update({name: args[name] for name in ("image_transport", "source", "model") if args[name]})
     result = []
     variable = profile_variable(os.environ)
     if variable:

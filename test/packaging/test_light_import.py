@@ -1,0 +1,55 @@
+"""Importing the package is cheap, and only the room that talks to ROS needs ROS."""
+
+import pkgutil
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+import autogaze_ros
+
+ROS = ("rclpy", "rclpy.node", "std_msgs", "sensor_msgs", "diagnostic_msgs", "autogaze_ros.msg", "launch")
+BLOCK = """
+import sys
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name in {names!r}:
+            raise ModuleNotFoundError(f"{{name}} is not on this machine", name=name)
+sys.meta_path.insert(0, Blocked())
+"""
+
+
+def run(code, blocked=()):
+    """Run code in a Python of its own, where some packages are missing."""
+    code = BLOCK.format(names=tuple(blocked)) + code
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+
+
+def rooms_without_ros():
+    """Every module that has to import where no ROS is installed."""
+    sources = str(Path(autogaze_ros.__file__).parent)
+    modules = pkgutil.walk_packages([sources], "autogaze_ros.", onerror=lambda name: None)
+    other = ["autogaze_ros.ros", "autogaze_ros.msg", "autogaze_ros.__main__"]
+    other += [] if find_spec("torch") else ["autogaze_ros.model"]
+    return [m.name for m in modules if not m.name.startswith(tuple(other))]
+
+
+def test_import_pulls_in_nothing_heavy():
+    loaded = run("import autogaze_ros; print(*sys.modules)").stdout.split()
+    assert "autogaze_ros" in loaded
+    assert not {"torch", "rclpy", "cv2", "numpy", "rosbags", "av"} & set(loaded)
+
+
+@pytest.mark.parametrize("room", ["gaze", "render", "pipeline", "settings"])
+def test_domain_needs_neither_torch_nor_ros(room):
+    result = run(f"import autogaze_ros.{room}; assert 'torch' not in sys.modules", (*ROS, "torch"))
+    assert result.returncode == 0, result.stderr
+
+
+def test_every_room_but_ros_imports_without_ros():
+    modules = rooms_without_ros()
+    assert "autogaze_ros.gaze.tokens" in modules
+    result = run(f"import importlib\nfor name in {modules!r}: importlib.import_module(name)", ROS)
+    assert result.returncode == 0, result.stderr
