@@ -69,7 +69,7 @@ class Settings:
     change_threshold: float = _setting(8.0, "patch_diff: mean absolute change of a cell that draws the gaze, in grey levels.", low=0, high=255)
     hysteresis: float = _setting(0.5, "patch_diff: a cell gazed at before needs only this share of the threshold.", low=0, high=1)
     keyframe_interval: int = _setting(0, "Start afresh every so many frames; 0 never does.", low=0, high=1_000_000)
-    cut_threshold: float = _setting(40.0, "Start afresh where the picture changes by this many grey levels in the mean (a cut); 0 never does.", low=0, high=255)
+    cut_threshold: float = _setting(20.0, "Start afresh where the picture changes by this many grey levels in the mean (a cut); 0 never does.", low=0, high=255)
     gap_threshold: float = _setting(5.0, "Start afresh where no image came for this many seconds of the images' own time; 0 never does.", low=0, high=86_400)
     working_size: int = _setting(224, "Side in pixels of the square image that greedy and patch_diff work on; a multiple of 28.", low=56, high=896, live=False)
     mask_style: str = _setting("native", "Cells drawn and published: every one, those not hidden by coarser ones, or all finest cells touched.", choices=MASK_STYLES)

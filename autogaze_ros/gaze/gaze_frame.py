@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from .masks import Coverage, MaskStyle, bitmaps, cover
+from .masks import Coverage, MaskStyle, bitmaps, cover, styled_boxes
 from .metrics import loss_from_psnr
 from .tokens import FloatArray, IntArray, TokenLayout
 
@@ -78,3 +78,9 @@ class GazeFrame:
     def bitmaps(self, style: MaskStyle = "native") -> list[NDArray[np.bool_]]:
         """The mask as bool grids, coarse to fine; see :func:`autogaze_ros.gaze.masks.bitmaps`."""
         return bitmaps(self.layout, self.ids, self.boxes, (self.width, self.height), style)
+
+    def mask_image(self, style: MaskStyle = "native") -> NDArray[np.uint8]:
+        """(H, W) uint8: 255 in the pixels of the style's cells, 0 elsewhere."""
+        if style != "effective":  # the other two have the same pixels
+            return self.coverage.image()
+        return cover(styled_boxes(self.layout, self.ids, self.boxes, (self.width, self.height), style), self.width, self.height).image()

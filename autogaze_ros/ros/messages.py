@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 from typing import Any
 
 import numpy as np
@@ -110,7 +111,8 @@ def mask_message(gaze: GazeFrame, style: MaskStyle, header: Any) -> GazeMask:
 def mask_layers_from_numpy(bitmaps: list[NDArray[np.bool_]]) -> list[MaskLayer]:
     """Layers of (rows, cols) bool bitmaps."""
     return [
-        MaskLayer(rows=bitmap.shape[0], cols=bitmap.shape[1], bits=np.packbits(bitmap).tolist()) for bitmap in bitmaps
+        MaskLayer(rows=bitmap.shape[0], cols=bitmap.shape[1], bits=array.array("B", np.packbits(bitmap).tobytes()))
+        for bitmap in bitmaps
     ]
 
 

@@ -66,7 +66,7 @@ class Outputs:
         if "~/mask" in wanted:
             self._publishers["~/mask"].publish(mask_message(gaze, settings.mask_style, header))  # type: ignore[arg-type]
         if "~/mask_image" in wanted:
-            self._publishers["~/mask_image"].publish(image_message(gaze.coverage.image(), "mono8", header))
+            self._publishers["~/mask_image"].publish(image_message(gaze.mask_image(settings.mask_style), "mono8", header))
         pictures = wanted & {"~/overlay", "~/overlay/compressed", "~/reconstruction"}
         if not pictures:
             return
