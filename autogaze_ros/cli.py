@@ -25,6 +25,7 @@ def demo(
     topic: Annotated[str, typer.Option(help="Image topic in the bag.")] = "",
     source: Annotated[str, typer.Option(help="Gaze source.")] = "greedy",
     budget: Annotated[int, typer.Option(help="Most tokens a frame.")] = 20,
+    model: Annotated[str, typer.Option(help="Model folder for the source autogaze.")] = "",
 ) -> None:
     """Gaze at a clip as a camera would send it, over ROS topics, and show what came of it.
 
@@ -38,7 +39,7 @@ def demo(
 
     camera = {name: value for name, value in (("video", video), ("bag", bag), ("bag_topic", topic)) if value}
     try:
-        run_demo(out, camera, {"source": source, "budget": budget})
+        run_demo(out, camera, {"source": source, "budget": budget} | ({"model": model} if model else {}))
     except DemoError as error:
         sys.exit(f"autogaze demo: {error}")
 
@@ -49,6 +50,18 @@ def parameters() -> None:
     from .settings import markdown_table
 
     print(markdown_table(), end="")
+
+
+@app.command("model-info")
+def model_info(path: Annotated[Path, typer.Argument(help="Model folder.")]) -> None:
+    """Say what a model folder holds; fails where it can't be loaded."""
+    from .model import ModelError, info
+
+    try:
+        for name, value in info(path).items():
+            print(f"{name.replace('_', ' ')}: {value}")
+    except ModelError as error:
+        sys.exit(f"autogaze model-info: {error}")
 
 
 def _write(result: dict[str, Any], path: Path | None) -> None:

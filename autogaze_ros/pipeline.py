@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,17 +16,24 @@ from .gaze.sources import GazeSource, GreedySource, PatchDiffSource
 from .settings import Settings
 
 
-def make_source(settings: Settings) -> GazeSource:
+def make_source(settings: Settings, say: Callable[[str], None] = lambda _: None) -> GazeSource:
     """The gaze source that the settings name.
 
+    Args:
+        settings: of the camera.
+        say: told what is being done where it takes long.
+
     Raises:
-        ValueError: the source is not one of those that can be made.
+        SourceError: it can't be made; the message says why.
     """
-    if settings.source == "greedy":
-        return GreedySource(settings.layout)
+    if settings.source == "autogaze":
+        from .gaze.sources.autogaze import AutoGazeSource
+
+        folder = Path(settings.model).expanduser()
+        return AutoGazeSource(folder, settings.device, settings.dtype, settings.window, settings.history, say)
     if settings.source == "patch_diff":
         return PatchDiffSource(settings.layout)
-    raise ValueError(f"the source {settings.source!r} is not there")
+    return GreedySource(settings.layout)
 
 
 class Pipeline:

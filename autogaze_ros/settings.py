@@ -19,6 +19,8 @@ from .gaze.tokens import DEFAULT_LAYOUT, TokenLayout
 SOURCES = ("greedy", "patch_diff", "autogaze")
 VIEWS = ("overlay", "interframe")
 FILLS = ("source", "token")
+DTYPES = ("float32", "bfloat16", "float16")
+HISTORIES = ("slide", "restart")
 
 
 class SettingsError(ValueError):
@@ -62,7 +64,11 @@ class Settings:
     source: str = _setting("greedy", "What chooses where to look.", choices=SOURCES, live=False)
     model: str = _setting("", "Model folder for the source autogaze (config.json, preprocessor_config.json, model.safetensors).", live=False)
     fallback: bool = _setting(True, "Go on with greedy where the model can't be loaded; otherwise configuring fails.", live=False)
-    device: str = _setting("auto", "Where the model runs: auto, cpu, cuda or cuda:N.", live=False)
+    device: str = _setting("auto", "autogaze: where the model runs: auto (a GPU where there is one), cpu, cuda or cuda:N.", live=False)
+    dtype: str = _setting("float32", "autogaze: arithmetic; only float32 gives exactly the reference's gaze.", choices=DTYPES, live=False)
+    window: int = _setting(16, "autogaze: frames of history; the released model was trained on 16.", low=1, high=1024, live=False)
+    history: str = _setting("slide", "autogaze: when the window is full, forget the oldest frame, or everything.", choices=HISTORIES, live=False)
+    loss_threshold: float = _setting(0.7, "autogaze: enough tokens once the model predicts a loss of at most this, in its own unit.", low=-100, high=100)
     budget: int = _setting(20, "Most tokens a frame.", low=1, high=265)
     keyframe_budget: int = _setting(198, "Most tokens of a keyframe (the first frame, and after each reset).", low=1, high=265)
     target_psnr: float = _setting(40.0, "greedy: enough tokens once the token reconstruction has this PSNR in dB; 0 spends the whole budget.", low=0, high=100)
@@ -118,6 +124,7 @@ class Settings:
         return Limits(
             budget=self.keyframe_budget if keyframe else self.budget,
             target_psnr=self.target_psnr or math.inf,
+            loss_threshold=self.loss_threshold,
             change_threshold=self.change_threshold,
             hysteresis=self.hysteresis,
         )

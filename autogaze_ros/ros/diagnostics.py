@@ -57,7 +57,7 @@ class Statistics:
         with self._lock:
             self._last_error, self._error_at = text, time.monotonic()
 
-    def report(self, name: str, hardware_id: str, state: dict[str, Any], active: bool) -> DiagnosticStatus:
+    def report(self, name: str, hardware_id: str, state: dict[str, Any], active: bool, warning: str = "") -> DiagnosticStatus:
         """The status for /diagnostics; rates count from the report before.
 
         Args:
@@ -65,6 +65,7 @@ class Statistics:
             hardware_id: of the status.
             state: further values to show.
             active: whether images are expected.
+            warning: of a lasting kind; shown where nothing worse is.
         """
         now = time.monotonic()
         with self._lock:
@@ -93,6 +94,8 @@ class Statistics:
             level, text = DiagnosticStatus.WARN, f"no image for {silent:.0f} s"
         elif active and lost:
             level, text = DiagnosticStatus.WARN, f"{lost} frames dropped in {seconds:.0f} s, {rate_out:.1f} Hz out"
+        elif warning:
+            level, text = DiagnosticStatus.WARN, warning
         else:
             level, text = DiagnosticStatus.OK, f"{rate_out:.1f} Hz" if active else "not active"
         pairs = [KeyValue(key=key, value=str(value)) for key, value in values.items()]

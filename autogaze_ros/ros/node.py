@@ -15,8 +15,8 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_srvs.srv import SetBool, Trigger
 from diagnostic_msgs.msg import DiagnosticArray
 
-from ..gaze.sources import SourceError
-from ..pipeline import Pipeline
+from ..gaze.sources import GazeSource, SourceError
+from ..pipeline import Pipeline, make_source
 from ..settings import Settings
 from . import qos
 from .diagnostics import Statistics, diagnostic_array
@@ -46,6 +46,7 @@ class GazeNode(LifecycleNode):
         self._active = False
         self._enabled = True
         self._camera = ""
+        self._fallback = ""  # why greedy stands in for the source that was asked for
         self._sequences: dict[bytes, int] = {}
         self._complaints: dict[str, float] = {}
         self.create_service(Trigger, "~/reset", self._on_reset)
@@ -64,14 +65,25 @@ class GazeNode(LifecycleNode):
                 self._fail(f"not configured: {text}")
             return FAILURE
         settings = self._settings.current
-        try:
-            self._pipeline = Pipeline(settings)
-        except ValueError as error:
-            self._fail(f"not configured: {error}")
+        source = self._make_source(settings)
+        if source is None:
             return FAILURE
+        self._pipeline = Pipeline(settings, source)
         self._outputs = Outputs(self, self._complain)
         self.get_logger().info(f"configured: source {self._pipeline.source.name}, at most {settings.budget} tokens a frame")
         return super().on_configure(state)
+
+    def _make_source(self, settings: Settings) -> GazeSource | None:
+        """The source, or greedy in its place where that is allowed; None where neither."""
+        try:
+            return make_source(settings, self.get_logger().info)
+        except SourceError as error:
+            if not settings.fallback:
+                self._fail(f"not configured: {error}")
+                return None
+            self._fallback = str(error)
+            self._fail(f"{error}; going on with greedy (the parameter fallback allows it)")
+            return make_source(settings.replaced({"source": "greedy"}))
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Subscribe and start to work."""
@@ -116,6 +128,7 @@ class GazeNode(LifecycleNode):
         if self._outputs is not None:
             self._outputs.destroy()
         self._outputs = self._pipeline = None
+        self._fallback = ""
         return SUCCESS
 
     def _stop(self) -> None:
@@ -244,14 +257,14 @@ class GazeNode(LifecycleNode):
 
     def _report(self) -> None:
         pipeline, settings = self._pipeline, self._settings.current
-        state: dict[str, Any] = {"source": settings.source, "device": "cpu"}
+        state: dict[str, Any] = {"source": settings.source}
         if pipeline is not None:
-            state["source"] = pipeline.source.name
+            state |= {"source": pipeline.source.name, "model": pipeline.source.model, "device": pipeline.source.device}
             state |= {f"reset: {cause}": count for cause, count in sorted(pipeline.resets.items())}
         state["enabled"] = self._enabled
-        status = self._statistics.report(
-            f"{self.get_fully_qualified_name()}: gaze", self._camera, state, self._active and self._enabled
-        )
+        name, active = f"{self.get_fully_qualified_name()}: gaze", self._active and self._enabled
+        warning = f"greedy stands in: {self._fallback}" if self._fallback else ""
+        status = self._statistics.report(name, self._camera, state, active, warning)
         self._diagnostics.publish(diagnostic_array(status, self.get_clock().now().to_msg()))
 
     def _fail(self, text: str) -> None:

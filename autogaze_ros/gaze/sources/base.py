@@ -59,6 +59,8 @@ class GazeSource(Protocol):
     name: str
     #: Name of the model folder; empty for sources without one.
     model: str
+    #: "cpu", or the GPU that it computes on.
+    device: str
     layout: TokenLayout
 
     def step(self, frame: Frame, receiver: TokenReceiver, limits: Limits, keyframe: bool) -> Gaze:

@@ -24,6 +24,7 @@ class GreedySource:
 
     name = "greedy"
     model = ""
+    device = "cpu"
 
     def __init__(self, layout: TokenLayout = DEFAULT_LAYOUT) -> None:
         self.layout = layout

@@ -21,6 +21,7 @@ class PatchDiffSource:
 
     name = "patch_diff"
     model = ""
+    device = "cpu"
 
     def __init__(self, layout: TokenLayout = DEFAULT_LAYOUT) -> None:
         self.layout = layout
