@@ -31,8 +31,8 @@ ARGUMENTS = {  # name: (default, description); an empty default leaves the word 
 
 def profile_variable(environ):
     """Name of the variable that gives our profile to Fast DDS; None where that isn't for us to do."""
-    chosen = {"FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE"} & set(environ)
-    if chosen or "fastrtps" not in environ.get("RMW_IMPLEMENTATION", "rmw_fastrtps_cpp"):
+    chosen = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_BUILTIN_TRANSPORTS")
+    if any(environ.get(c) for c in chosen) or "fastrtps" not in environ.get("RMW_IMPLEMENTATION", "fastrtps"):
         return None
     old = environ.get("ROS_DISTRO") in ("humble", "iron", "jazzy")  # Fast DDS 2 knows the old name only
     return "FASTRTPS_DEFAULT_PROFILES_FILE" if old else "FASTDDS_DEFAULT_PROFILES_FILE"

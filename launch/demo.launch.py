@@ -13,8 +13,10 @@ from launch_ros.actions import Node
 
 ARGUMENTS = {
     "video": ("", "video file to send; empty: a clip that the package draws"),
-    "bag": ("", "bag to send instead"),
-    "rate": ("30.0", "images a second"),
+    "bag": ("", "folder of a bag whose images to send instead"),
+    "rate": ("0.0", "images a second; 0 for the clip's own"),
+    "loop": ("true", "false: stop at the end of the clip"),
+    "image_transport": ("raw", "raw, or compressed: JPEG"),
     "source": ("greedy", "what chooses: greedy, patch_diff or autogaze"),
     "rviz": ("false", "true: open RViz"),
 }
@@ -24,11 +26,15 @@ def camera(context):
     """The camera's node, now that the arguments have values."""
     args = {name: context.launch_configurations[name] for name in ARGUMENTS}
     clip = {name: args[name] for name in ("video", "bag") if args[name]}
+    play = {"rate": float(args["rate"]), "loop": args["loop"].lower() == "true"}
+    play["compressed"] = args["image_transport"] == "compressed"
     return [
         Node(
             package="autogaze_ros",
             executable="autogaze_camera",
-            parameters=[{"rate": float(args["rate"]), **clip}],
+            name="camera",
+            remappings=[("image", "camera/image_raw")],
+            parameters=[{**play, **clip}],
             output="screen",
         )
     ]
