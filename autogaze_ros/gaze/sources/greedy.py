@@ -72,9 +72,15 @@ def choose(
             del shares[least]
             if least == best:
                 break
-    costs = stack.costs()
-    ids = np.array([token for token in shares if costs[token] > 0], np.int64)
-    return ids, np.array([shares[token] for token in ids.tolist()])
+    # What finer tokens hid later is not sent. One at a time: a token may have hidden what is under it.
+    while shares:
+        costs = stack.costs()
+        least = min(reversed(shares), key=lambda token: costs[token])
+        if costs[least] > 0:
+            break
+        stack.set(least, False)
+        del shares[least]
+    return np.array(list(shares), np.int64), np.array(list(shares.values()))
 
 
 class _Stack:
