@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from pathlib import Path
 
@@ -50,14 +50,15 @@ class Pipeline:
         self.receiver = TokenReceiver(self.source.layout)
         #: how often the stream started afresh, by cause
         self.resets: Counter[str] = Counter()
-        self._pending = "start"
+        self._requests: deque[str] = deque()  # may grow from another thread at any time
+        self._failed = False
         self._frame_index = 0
         self._last: tuple[int, int, int, str] | None = None
         self._thumbnail: NDArray[np.float32] | None = None
 
     def request_keyframe(self, cause: str = "request") -> None:
-        """Start afresh with the next frame."""
-        self._pending = cause
+        """Start afresh with the next frame; from any thread, also while a frame is in work."""
+        self._requests.append(cause)
 
     def step(self, frame: Frame) -> GazeFrame:
         """Choose where to look in the next frame.
@@ -72,7 +73,7 @@ class Pipeline:
         cause = self._keyframe_cause(frame, working)
         keyframe = bool(cause)
         # Should anything below fail, what was half done must not be built on.
-        self._pending = "error"
+        self._failed = True
         if keyframe:
             self.resets[cause] += 1
             if cause != "interval":
@@ -97,7 +98,7 @@ class Pipeline:
             predicted_losses=gaze.predicted_loss,
             psnr=self.receiver.psnr,
         )
-        self._pending = ""
+        self._failed = False
         self._frame_index += 1
         return result
 
@@ -108,8 +109,13 @@ class Pipeline:
         self._last = (frame.stamp, frame.width, frame.height, frame.encoding)
         self._thumbnail = thumbnail
         settings = self.settings
-        if self._pending or last is None or before is None:
-            return self._pending or "start"
+        requested = [self._requests.popleft() for _ in range(len(self._requests))]
+        if requested:
+            return requested[-1]
+        if self._failed:
+            return "error"
+        if last is None or before is None:
+            return "start"
         if frame.stamp < last[0]:
             return "stamp"
         if (frame.width, frame.height) != last[1:3]:
