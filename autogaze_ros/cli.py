@@ -64,6 +64,64 @@ def model_info(path: Annotated[Path, typer.Argument(help="Model folder.")]) -> N
         sys.exit(f"autogaze model-info: {error}")
 
 
+@bench.command("source")
+def bench_source(
+    source: Annotated[str, typer.Option(help="Gaze source.")] = "greedy",
+    budget: Annotated[int, typer.Option(help="Tokens a frame.")] = 20,
+    size: Annotated[str, typer.Option(help="Width x height of the drawn clip.")] = "224x224",
+    frames: Annotated[int, typer.Option(help="Timed frames.")] = 300,
+    warmup: Annotated[int, typer.Option(help="Frames before them.")] = 30,
+    video: Annotated[Optional[Path], typer.Option(help="Use this clip at its own size.")] = None,
+    model: Annotated[str, typer.Option(help="Model folder for the source autogaze.")] = "",
+    json: Out = None,
+) -> None:
+    """Time a gaze source, frame by frame, without ROS."""
+    from .bench.source import bench_source as run
+    from .settings import Settings
+
+    width, height = _size(size)
+    settings = Settings(source=source, budget=budget, model=model, target_psnr=0.0)
+    _write(run(settings, width, height, frames, warmup, video), json)
+
+
+@bench.command("quality")
+def bench_quality(
+    sources: Annotated[str, typer.Option(help="Gaze sources, separated by commas.")] = "greedy,patch_diff",
+    budgets: Annotated[str, typer.Option(help="Tokens a frame, separated by commas.")] = "5,10,20,40",
+    video: Annotated[Optional[Path], typer.Option(help="Use this clip instead of the drawn one.")] = None,
+    model: Annotated[str, typer.Option(help="Model folder for the source autogaze.")] = "",
+    json: Out = None,
+) -> None:
+    """PSNR of the token reconstruction against tokens a frame, for each source."""
+    from .bench.quality import bench_quality as run
+
+    _write(run(sources.split(","), [int(b) for b in budgets.split(",")], video, model), json)
+
+
+@bench.command("node")
+def bench_node(
+    size: Annotated[str, typer.Option(help="Width x height of the images.")] = "1920x1080",
+    rate: Annotated[float, typer.Option(help="Images a second.")] = 30.0,
+    seconds: Annotated[float, typer.Option(help="Length of the run.")] = 60.0,
+    source: Annotated[str, typer.Option(help="Gaze source.")] = "greedy",
+    model: Annotated[str, typer.Option(help="Model folder for the source autogaze.")] = "",
+    overload: Annotated[bool, typer.Option(help="Then send at twice the rate that the node can bear.")] = False,
+    json: Out = None,
+) -> None:
+    """Latency and drops of the node between a camera and a subscriber, all processes of their own."""
+    from .bench.node import bench_node as run
+
+    width, height = _size(size)
+    _write(run(width, height, rate, seconds, {"source": source} | ({"model": model} if model else {}), overload), json)
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, _, height = text.partition("x")
+    if not (width.isdigit() and height.isdigit()):
+        raise typer.BadParameter(f"a size is WIDTHxHEIGHT, such as 640x480, got {text!r}")
+    return int(width), int(height)
+
+
 def _write(result: dict[str, Any], path: Path | None) -> None:
     import json
 

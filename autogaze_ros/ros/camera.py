@@ -36,6 +36,8 @@ _PARAMETERS: dict[str, tuple[Any, str]] = {
     "loop": (False, "Start again at the end."),
     "frame_id": ("camera", "frame_id of the images."),
     "compressed": (False, "Send JPEG on image/compressed instead of rgb8 on image."),
+    "preload": (False, "Draw or decode the whole clip first and then play it over and over."),
+    "limit": (0, "Stop after so many images; 0 plays to the end."),
     "wait_for_subscribers": (0, "Begin once so many listen."),
 }
 
@@ -73,28 +75,32 @@ class Camera(Node):
             message = make(header)
             (self._raw if isinstance(message, Image) else self._compressed).publish(message)
             self.sent += 1
+            if self.sent == self.values["limit"]:
+                return
 
     def _listeners(self) -> int:
         return int(max(self._raw.get_subscription_count(), self._compressed.get_subscription_count()))
 
     def _schedule(self) -> Iterator[tuple[float, Maker]]:
         """When each picture is due, in seconds, and what makes its message."""
-        start = 0.0
+        values, start = self.values, 0.0
+        loaded = list(self._once()) if values["preload"] else None
         while True:
-            due = start
-            for due, make in self._once(start):
-                yield due, make
-            if not self.values["loop"] or due == start:
+            due = gap = 0.0
+            for next_due, make in loaded or self._once():
+                gap, due = next_due - due, next_due
+                yield start + due, make
+            if not (values["loop"] or loaded) or not gap:
                 return
-            start = due + (due - start) / max(1, self.sent)
+            start += due + gap
 
-    def _once(self, start: float) -> Iterator[tuple[float, Maker]]:
+    def _once(self) -> Iterator[tuple[float, Maker]]:
         values = self.values
         if values["bag"]:
             first = None
             for stamp, kind, message in bag_images(Path(values["bag"]), values["bag_topic"]):
                 first = stamp if first is None else first
-                yield start + (stamp - first) / 1e9, _republish(kind, message)
+                yield (stamp - first) / 1e9, _republish(kind, message)
             return
         if values["webcam"] >= 0:
             yield from ((0.0, _picture(picture, "bgr", values["compressed"])) for picture in _webcam(values["webcam"]))
@@ -102,7 +108,7 @@ class Camera(Node):
         clip = Video(Path(values["video"])) if values["video"] else DrawnClip(values["width"], values["height"], values["frames"])
         rate = values["rate"] or clip.rate
         for index, picture in enumerate(clip):
-            yield start + index / rate, _picture(picture, "rgb", values["compressed"])
+            yield index / rate, _picture(picture, "rgb", values["compressed"])
 
 
 def _picture(picture: Any, order: Any, compressed: bool) -> Maker:
