@@ -53,3 +53,11 @@ def test_every_room_but_ros_imports_without_ros():
     assert "autogaze_ros.gaze.tokens" in modules
     result = run(f"import importlib\nfor name in {modules!r}: importlib.import_module(name)", ROS)
     assert result.returncode == 0, result.stderr
+
+
+def test_node_needs_only_what_rosdep_gives():
+    pytest.importorskip("rclpy")
+    result = run(
+        "import autogaze_ros.ros.node", ("torch", "safetensors", "rosbags", "mcap", "av", "rich", "typer")
+    )
+    assert result.returncode == 0, result.stderr
