@@ -15,8 +15,9 @@ class PatchDiffSource:
     """Gazes at each finest cell whose mean absolute change reaches a threshold, the largest changes first.
 
     A cell's change is taken against the last frame that was *accepted into that cell*, so that slow
-    drift adds up until it is seen. With hysteresis, a cell that was gazed at in the frame before needs
-    only that share of the threshold. Confidence is change / (change + threshold): 0.5 at the threshold.
+    drift adds up until it is seen; a cell that none was accepted into since the keyframe counts as changed
+    by full scale. With hysteresis, a cell that was gazed at in the frame before needs only that share of the
+    threshold. Confidence is change / (change + threshold): 0.5 at the threshold.
     """
 
     name = "patch_diff"
@@ -27,24 +28,24 @@ class PatchDiffSource:
         self.layout = layout
         self._accepted: NDArray[np.uint8] | None = None
         self._gazed = np.zeros(layout.grids[-1] ** 2, bool)
+        self._seen = np.zeros_like(self._gazed)
 
     def step(self, frame: Frame, receiver: TokenReceiver, limits: Limits, keyframe: bool) -> Gaze:
-        """Choose by change alone; on a keyframe every cell is new and counts as changed by full scale."""
+        """Choose by change alone."""
         image = frame.working(self.layout.size)
         grid = self.layout.grids[-1]
         if keyframe or self._accepted is None:
             self._accepted = np.empty_like(image)
-            self._gazed[:] = False
-            change = np.full(grid * grid, 255.0)
-        else:
-            change = self._change(image)
+            self._gazed[:] = self._seen[:] = False
+        # On a keyframe every cell is new, and its budget may leave some of them for later frames.
+        change = np.where(self._seen, self._change(image), 255.0)
         threshold = limits.change_threshold
         needed = np.where(self._gazed, threshold * limits.hysteresis, threshold)
         order = np.argsort(-change, kind="stable")
         # A change of nothing is no change, also at threshold 0.
         cells = order[(change >= needed)[order] & (change[order] > 0)][: limits.budget]
         self._gazed[:] = False
-        self._gazed[cells] = True
+        self._gazed[cells] = self._seen[cells] = True
         _cells(self._accepted, grid)[cells // grid, :, cells % grid] = _cells(image, grid)[cells // grid, :, cells % grid]
         confidence = change[cells] / (change[cells] + threshold)
         return Gaze.unpredicted(cells + self.layout.offsets[-1], confidence)
