@@ -42,7 +42,10 @@ class TokenReceiver:
         if layout.size % self.map_side:
             raise ValueError(f"working size {layout.size} must be a multiple of {self.map_side}, so that cells are whole pixels")
         self._spreaders = [_CellFilter(layout, grid) for grid in layout.grids[:-1]]
-        self._pool = np.kron(np.eye(self.map_side, dtype=np.float32), np.ones((layout.size // self.map_side, 1), np.float32))
+        block = layout.size // self.map_side
+        self._pool = np.kron(np.eye(self.map_side, dtype=np.float32), np.ones((block, 1), np.float32))
+        # Sums over whole map cells of a working size above 448 pixels can pass 2^24, where float32 has gaps.
+        self._pool_rows = self._pool.T.astype(np.float32 if block**2 * 255**2 < 2**24 else np.float64)
         #: (scales, side, side) float64: error of each map cell of the observed frame if shown at each scale.
         self.scale_errors = np.zeros((len(layout.grids), self.map_side, self.map_side))
         #: (side, side) float64: error of what the receiver shows now against the observed frame.
@@ -106,9 +109,9 @@ class TokenReceiver:
     def _measure(self, shown: Planes, errors: NDArray[np.float64]) -> None:
         difference = np.subtract(shown, self._planes, out=self._scratch)
         np.square(difference, out=difference)
-        # Every partial sum is a whole number below 2^24, so float32 products are exact in any order.
+        # Every partial sum is a whole number below 2^24 (or float64), so the products are exact in any order.
         rows = difference.reshape(-1, self.layout.size) @ self._pool
-        pooled = self._pool.T @ rows.reshape(3, self.layout.size, self.map_side)
+        pooled = self._pool_rows @ rows.reshape(3, self.layout.size, self.map_side)
         np.sum(pooled, axis=0, dtype=np.float64, out=errors)
 
 
