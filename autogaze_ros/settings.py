@@ -109,7 +109,8 @@ class Settings:
         Raises:
             SettingsError: a name that no setting has, or a bad value.
         """
-        unknown = sorted(set(values) - {item.name for item in fields(self)})
+        names = {item.name for item in fields(self)}
+        unknown = sorted(str(name) for name in values if name not in names)
         if unknown:
             raise SettingsError(f"no setting is called {', '.join(unknown)}")
         return dataclasses.replace(self, **values)
@@ -148,7 +149,7 @@ def markdown_table() -> str:
 
 def _checked(name: str, value: Any, default: Any, spec: Spec) -> Any:
     wanted = type(default)
-    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+    if wanted is float and type(value) is int and abs(value) < 2**63:
         value = float(value)
     if type(value) is not wanted:
         raise SettingsError(f"{name} must be of type {wanted.__name__}, got {value!r}")
