@@ -29,7 +29,8 @@ class GazeFrame:
     frame_index: int
     #: the source started afresh with this frame
     keyframe: bool
-    #: why: "start", "interval", "request", "stamp", "size", "encoding", "cut", "gap"; empty where not a keyframe
+    #: why: "start", "interval", "request", "stamp", "size", "encoding", "cut", "gap", "error" (the
+    #: frame before failed); empty where not a keyframe
     keyframe_cause: str
     #: (N,) int32 token ids within the frame
     ids: IntArray
