@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import autogaze_ros._threads  # noqa: F401, I001  (before NumPy)
+import autogaze_ros._process  # noqa: F401, I001  (before NumPy)
 
 import sys
 from pathlib import Path

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import autogaze_ros._process  # noqa: F401, I001  (before NumPy)
+
 import itertools
 import time
 from collections.abc import Callable, Iterator
