@@ -99,6 +99,7 @@ class _Stack:
         self._gain_maps = errors - scale_errors
         self._cost_map = np.zeros_like(errors)
         self._owner = np.full(errors.shape, layout.count)  # the token on top; count where there is none
+        self._bare = np.ones(errors.shape, bool)  # no token at all
 
     def cell(self, token: int) -> tuple[slice, slice]:
         """Rows and columns of the map that a token covers."""
@@ -119,6 +120,9 @@ class _Stack:
         """Add a token or take it away."""
         scale, cell = int(self.layout.table[token, 0]), self.cell(token)
         self.chosen[(scale, *cell)] = present
+        if present and self._bare[cell].all():
+            self._set_first(token, scale, cell)
+            return
         top = under = self.base[cell]
         level = np.full(top.shape, -1)
         owner = np.full(top.shape, self.layout.count)
@@ -133,7 +137,18 @@ class _Stack:
         self.errors[cell] = top
         self._cost_map[cell] = under - top
         self._owner[cell] = owner
+        self._bare[cell] = owner == self.layout.count
         self._gain_maps[(slice(None), *cell)] = np.where(level < self.scales, top - errors, 0)
+
+    def _set_first(self, token: int, scale: int, cell: tuple[slice, slice]) -> None:
+        """Add a token where there is none yet, by far the most frequent case."""
+        errors = self.scale_errors[(slice(scale, None), *cell)]
+        self.errors[cell] = errors[0]
+        self._cost_map[cell] = self.base[cell] - errors[0]
+        self._owner[cell] = token
+        self._bare[cell] = False
+        self._gain_maps[(slice(0, scale), *cell)] = 0
+        self._gain_maps[(slice(scale, None), *cell)] = errors[0] - errors
 
 
 @lru_cache(maxsize=8)
