@@ -81,12 +81,19 @@ class DrawnClip:
         height: pixels.
         frames: length; the pan begins at half and the cut comes at three quarters of it.
         rate: frames a second.
+
+    Raises:
+        ClipError: a number that is not above 0.
     """
 
     width: int = 640
     height: int = 480
     frames: int = 300
     rate: float = 30.0
+
+    def __post_init__(self) -> None:
+        if not min(self.width, self.height, self.frames, self.rate) > 0:
+            raise ClipError(f"a clip of {self.frames} frames of {self.width} x {self.height} at {self.rate}/s can't be drawn")
 
     def __iter__(self) -> Iterator[Picture]:
         """(H, W, 3) uint8 RGB pictures."""
@@ -119,7 +126,7 @@ def _room(width: int, height: int, seed: int) -> Picture:
     planks = (np.arange(wide)[None, :] + (np.arange(height - floor)[:, None] * 0.6)) // max(8, wide // 24) % 2
     room[floor:] = room[floor:] * 0.35 + np.array([110, 74, 44]) + planks[:, :, None] * 14
     room = np.clip(room, 0, 255).astype(np.uint8)
-    unit = height // 24
+    unit = max(2, height // 24)
     for column in range(4):
         x, y = wide * (2 * column + 1) // 8 - 3 * unit, 3 * unit
         colour = tuple(int(v) for v in rng.integers(40, 230, 3))
