@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from rosbags.highlevel import AnyReader, AnyReaderError
+from rosbags.highlevel import AnyReader
 
 from .clips import ClipError
 from .mcap_writer import type_store
@@ -25,7 +25,7 @@ def bag_images(path: Path, topic: str = "") -> Iterator[tuple[int, str, Any]]:
         Nanoseconds of recording, the message type, and the message as rosbags reads it.
 
     Raises:
-        ClipError: not a bag, or no such image topic.
+        ClipError: not a bag, a damaged one, or no such image topic.
     """
     try:
         with AnyReader([path], default_typestore=type_store()) as reader:
@@ -36,5 +36,7 @@ def bag_images(path: Path, topic: str = "") -> Iterator[tuple[int, str, Any]]:
                 raise ClipError(f"{path} has no image topic {topic or 'at all'}; its image topics: {names}")
             for connection, stamp, data in reader.messages(wanted):
                 yield stamp, connection.msgtype, reader.deserialize(data, connection.msgtype)
-    except (AnyReaderError, OSError) as error:
+    except ClipError:
+        raise
+    except Exception as error:  # from a damaged bag come its storage's own errors: of SQLite, Zstandard, UTF-8
         raise ClipError(f"{path} can't be read as a bag: {error}") from error
