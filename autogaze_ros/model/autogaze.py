@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,16 @@ from autogaze_ros.model.config import ModelConfig, PreprocessorConfig, read_conf
 from autogaze_ros.model.decoder import Decoder
 from autogaze_ros.model.errors import DeviceError, SettingError
 from autogaze_ros.model.generation import Context, Gaze, Generator, Request
+from autogaze_ros.model.graphs import GraphGenerator
 from autogaze_ros.model.preprocessing import as_tensor, preprocess, to_square
 from autogaze_ros.model.stream import (
-    KEEP, POLICIES, Keep, Stream, check_loss, check_ratio, check_window,
+    KEEP,
+    POLICIES,
+    Keep,
+    Stream,
+    check_loss,
+    check_ratio,
+    check_window,
 )  # fmt: skip
 from autogaze_ros.model.teacher import teacher_forced
 from autogaze_ros.model.vision import Vision
@@ -35,6 +43,7 @@ class AutoGaze:
         config: the sizes that `config.json` gives.
         preprocessor: how frames are prepared.
         device, dtype: where and in what the network is computed.
+        engine: "graphs", or "eager" with the reason in brackets where graphs were asked for.
     """
 
     def __init__(
@@ -44,12 +53,21 @@ class AutoGaze:
         preprocessor: PreprocessorConfig,
         device: torch.device,
         dtype: torch.dtype,
+        graphs: bool = True,
     ) -> None:
         self.config, self.preprocessor, self.device, self.dtype = config, preprocessor, device, dtype
         self.vision = Vision(weights, config, device, dtype)
         self.decoder = Decoder(weights, config, device, dtype)
-        self._generator = Generator(self.vision, self.decoder, config)
+        self._generator: Generator = Generator(self.vision, self.decoder, config)
         self._lock = threading.RLock()
+        self.engine = "eager"
+        if graphs and device.type == "cuda":
+            try:
+                self._generator = GraphGenerator(self.vision, self.decoder, config, preprocessor)
+                self.engine = "graphs"
+            except DeviceError as error:
+                # Slower, but right: the plain path needs nothing but PyTorch.
+                self.engine = f"eager ({error})"
 
     @classmethod
     def from_folder(
@@ -57,6 +75,7 @@ class AutoGaze:
         path: str | Path,
         device: str | torch.device = "cuda",
         dtype: torch.dtype = torch.float32,
+        graphs: bool = True,
         progress: Progress | None = None,
     ) -> AutoGaze:
         """Load a model folder: `config.json`, `preprocessor_config.json` and `model.safetensors`.
@@ -65,6 +84,8 @@ class AutoGaze:
             path: the folder; nothing is ever fetched.
             device: "cuda", "cuda:1", "cpu", ...
             dtype: float32 gives the reference's ids; bfloat16 and float16 trade some agreement for speed.
+            graphs: on CUDA, compile fused kernels and run them as CUDA graphs; False: plain PyTorch, always.
+                Where they cannot be compiled the plain path is taken, and `engine` says why.
             progress: is told what is being done, one line at a time.
 
         Raises:
@@ -82,9 +103,37 @@ class AutoGaze:
         say(f"placing {sum(w.numel() for w in weights.values()) / 1e6:.2f} M parameters on {place} as {dtype}")
         try:
             with torch.inference_mode():
-                return cls(weights, config, preprocessor, place, dtype)
+                model = cls(weights, config, preprocessor, place, dtype, graphs)
         except torch.cuda.OutOfMemoryError as error:
             raise DeviceError(f"{place} has too little free memory for the model ({error}); free some") from error
+        say(f"engine: {model.engine}")
+        return model
+
+    def warm_up(
+        self,
+        batch_sizes: Sequence[int] = (1,),
+        frame_size: tuple[int, int] = (480, 640),
+        progress: Progress | None = None,
+    ) -> None:
+        """Do once what would make the first frames slow: capture graphs, allocate, touch memory.
+
+        Args:
+            batch_sizes: numbers of streams that `step` will be called with.
+            frame_size: (height, width) of the frames to come; others work, the first of them a little later.
+            progress: is told what is being done and how long it took, one line at a time.
+
+        Raises:
+            DeviceError: e.g. not enough memory.
+        """
+        say = progress or (lambda _message: None)
+        frame = np.zeros((*frame_size, 3), dtype=np.uint8)
+        for n in batch_sizes:
+            say(f"warming up for {n} stream{'s' if n != 1 else ''} on {self.device} ({self.engine})")
+            begin = time.perf_counter()
+            streams = [self.stream(gazing_ratio=1.0, window=2) for _ in range(n)]
+            for _ in range(2):
+                self.step(streams, [frame] * n)
+            say(f"warm after {time.perf_counter() - begin:.2f} s")
 
     def stream(
         self,
@@ -226,12 +275,20 @@ class AutoGaze:
         return torch.stack(parts)
 
     def _prepare(self, frames: Sequence[np.ndarray | torch.Tensor], bgr: bool) -> torch.Tensor:
-        side = self.config.input_img_size
-        parts = [to_square(preprocess(as_tensor(frame).to(self.device), self.preprocessor, bgr), side)
+        pixels = None
+        if isinstance(self._generator, GraphGenerator):
+            pixels = self._generator.prepare(frames, bgr)
+        if pixels is None:
+            side = self.config.input_img_size
+            pixels = torch.stack(
+                [to_square(preprocess(as_tensor(frame).to(self.device), self.preprocessor, bgr), side)
                  for frame in frames]  # fmt: skip
+            )
         if self._generator.on_stage is not None:
+            if self.device.type == "cuda":
+                torch.cuda.synchronize(self.device)
             self._generator.on_stage("resize")
-        return torch.stack(parts)
+        return pixels
 
     def _new_context(self, window: int, slots: int) -> Context:
         c = self.config.decoder

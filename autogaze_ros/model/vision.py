@@ -64,8 +64,12 @@ class Vision:
         x = F.layer_norm(x, (self.dim,), self.norm_weight, self.norm_bias, LAYER_NORM_EPS)
 
         planes = x.view(n, g, g, self.dim).permute(0, 3, 1, 2)
-        mixed = F.conv2d(planes, self.conv_weight, padding=1)
-        mixed = mixed.permute(0, 2, 3, 1).reshape(n, g * g, 3 * self.dim)
+        if planes.is_cuda:
+            # cuDNN would round float32 to TF32 here unless the whole process is told not to.
+            mixed = F.unfold(planes, 3, padding=1).transpose(1, 2) @ self.conv_weight.flatten(1).t()
+        else:
+            mixed = F.conv2d(planes, self.conv_weight, padding=1).permute(0, 2, 3, 1)
+        mixed = mixed.reshape(n, g * g, 3 * self.dim)
         now, to_next, to_second = mixed.chunk(3, dim=-1)
         block = torch.empty_like(now)
         for i, memory in enumerate(memories):

@@ -1,0 +1,459 @@
+"""The fast path on CUDA: the same frame as `generation`, as two captured graphs of fused kernels.
+
+One graph prefills a frame and chooses its first block, another runs one decode step and chooses the next. They hold
+no address of any stream: a small table, filled by the host before each frame, says where each stream's memory
+lies and how much of it is alive. So one pair of graphs serves every mix of streams of the same number, of any ages
+and windows.
+
+The host never waits between kernels. Where no loss threshold is set, the number of blocks is known, all are launched
+and the result is read once. With a threshold the next block is launched while the last one's outcome travels to
+the host; a stream that is done takes no part in it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import resources
+
+import numpy as np
+import torch
+
+from autogaze_ros.model.cache import History
+from autogaze_ros.model.config import ModelConfig, PreprocessorConfig
+from autogaze_ros.model.decoder import Decoder
+from autogaze_ros.model.errors import DeviceError
+from autogaze_ros.model.generation import Context, Gaze, Generator, Request
+from autogaze_ros.model.nvrtc import Kernels
+from autogaze_ros.model.preprocessing import PRECISION_BITS, as_tensor, coefficients, resized_shape
+from autogaze_ros.model.rotary import FLOAT32_POSITIONS
+from autogaze_ros.model.vision import LAYER_NORM_EPS, Vision
+
+_STORE = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
+_TABLE = 10  # words of a stream's table entry before its pending ids
+_BLOCKS_WANTED = 264  # about two a multiprocessor of a large GPU; small products are split until there are as many
+
+
+class _Linear(ctypes.Structure):
+    """`struct Linear` of the kernels."""
+
+    _fields_ = [(name, ctypes.c_void_p) for name in ("x", "weight", "out", "bias", "angles", "streams")] + [
+        (name, ctypes.c_int) for name in ("rows", "K", "N", "layer")
+    ]
+
+
+class _Small(ctypes.Structure):
+    """`struct Small` of the kernels."""
+
+    _fields_ = [
+        (name, ctypes.c_void_p)
+        for name in ("x", "weight", "out", "residual", "angles", "streams", "results", "part_out", "part_sum")
+    ] + [
+        (name, ctypes.c_int)
+        for name in ("K", "N", "rows", "row0", "x_rows", "out_row0", "out_rows", "residual_row0",
+                     "residual_rows", "layer", "step", "splits")
+    ]  # fmt: skip
+
+
+def _pointer(tensor: torch.Tensor) -> int:
+    return tensor.data_ptr()
+
+
+@dataclass(frozen=True)
+class _Weights:
+    """The weights in the layouts that the kernels read; shared with the plain path where those agree."""
+
+    patch: torch.Tensor
+    patch_bias: torch.Tensor
+    norm_weight: torch.Tensor
+    norm_bias: torch.Tensor
+    conv: torch.Tensor
+    conv_bias: torch.Tensor
+    out: torch.Tensor
+    out_bias: torch.Tensor
+    gate_up: list[torch.Tensor]
+
+    @classmethod
+    def of(cls, vision: Vision, decoder: Decoder) -> _Weights:
+        inner = decoder.config.intermediate_size
+        return cls(
+            patch=vision.patch_weight,
+            patch_bias=vision.patch_bias.float(),
+            norm_weight=vision.norm_weight.float(),
+            norm_bias=vision.norm_bias.float(),
+            # (tap, channel in) x channel out, for a product with a frame's neighbourhoods
+            conv=vision.conv_weight.permute(2, 3, 1, 0).reshape(9 * vision.dim, 3 * vision.dim).contiguous(),
+            conv_bias=vision.conv_bias.float(),
+            out=vision.out_weight,
+            out_bias=vision.out_bias.float().contiguous(),
+            # gate and up alternate, so that the thread which has one has the other
+            gate_up=[layer.gate_up.view(-1, 2, inner).transpose(1, 2).reshape(-1, 2 * inner).contiguous()
+                     for layer in decoder.layers],
+        )  # fmt: skip
+
+
+class _Batch:
+    """Static buffers and the two graphs for one number of streams."""
+
+    def __init__(self, engine: GraphGenerator, n: int) -> None:
+        self.engine, self.n = engine, n
+        config, device = engine.config, engine.device
+        c, tokens, dim = config.decoder, config.num_vision_tokens, config.vision_dim
+        slots = c.num_multi_token_pred
+        rows = slots + tokens
+
+        def floats(*shape: int) -> torch.Tensor:
+            return torch.zeros(shape, device=device)
+
+        side = config.input_img_size
+        self.pixels = floats(n, 3, side, side)
+        self.tall = 4 if n * tokens > 2000 else 2  # sixteenths of a large product's tile height
+        self.patch_splits = self._splits(n * tokens, dim, config.patch_size**2 * 3)
+        self.conv_splits = self._splits(n * tokens, 3 * dim, 9 * dim)
+        self.row_splits = max(1, min(16, math.ceil(3 * _BLOCKS_WANTED / 2 / (n * c.num_heads * math.ceil(rows / 64)))))
+        self.few_splits = max(1, min(16, math.ceil(_BLOCKS_WANTED / (2 * n * c.num_heads))))
+        self.patch_sums = floats(self.patch_splits, n * tokens, dim)
+        self.patches = floats(n * tokens, dim)
+        self.conv_sums = floats(self.conv_splits, n * tokens, 3 * dim)
+        self.mixed = floats(n * tokens, dim)
+        self.hidden = floats(n, rows, c.hidden_size)
+        self.angles = floats(n, rows, c.head_dim // 2, 2)
+        self.queries = floats(n, rows, c.hidden_size)
+        self.row_out = floats(n, self.row_splits, c.num_heads, rows, c.head_dim)
+        self.row_sum = floats(n, self.row_splits, c.num_heads, rows, 2)
+        self.attended = floats(n, rows, c.hidden_size)
+        self.inner = floats(n, rows, c.intermediate_size)
+        self.block = floats(n, slots, c.hidden_size)
+        self.block_queries = floats(n, slots, c.hidden_size)
+        self.few_out = floats(n, self.few_splits, c.num_heads, slots, c.head_dim)
+        self.few_sum = floats(n, self.few_splits, c.num_heads, slots, 2)
+        self.block_inner = floats(n, slots, c.intermediate_size)
+        self.last = floats(n, 1, c.hidden_size)
+        self.heads = floats(n, slots * (c.vocab_size + 1))
+        self.taken = torch.zeros(n, c.vocab_size, dtype=torch.uint8, device=device)
+        words = 4 + 3 * config.num_ids
+        self.results = torch.zeros(n, words, dtype=torch.int32, device=device)
+        # Two, taken in turns: one is read by the host while a copy into the other is under way.
+        self.read = [torch.zeros(n, words, dtype=torch.int32, pin_memory=True) for _ in range(2)]
+        self.table = torch.zeros(n, _TABLE + slots, dtype=torch.int64, device=device)
+        self.told = torch.zeros(n, _TABLE + slots, dtype=torch.int64, pin_memory=True)
+        self.told_array, self.read_array = self.told.numpy(), [outcome.numpy() for outcome in self.read]
+        self.copied = [torch.cuda.Event() for _ in range(2)]
+        self.prefill = self._capture(self._run_prefill)
+        self.decode = self._capture(self._run_decode)
+
+    def _splits(self, rows: int, columns: int, depth: int) -> int:
+        blocks = math.ceil(rows / (16 * self.tall)) * math.ceil(columns / 64)
+        return max(1, min(8, depth // 64, round(_BLOCKS_WANTED / blocks)))
+
+    def _capture(self, run: Callable[[], None]) -> torch.cuda.CUDAGraph:
+        # Once outside a graph, so that every kernel is loaded before the capture, on a scratch memory.
+        for i in range(self.n):
+            self.tell(i, self.engine.scratch, Request(budget=1), 0)
+        run()
+        torch.cuda.synchronize(self.engine.device)
+        graph = torch.cuda.CUDAGraph()
+        # Thread-local: another thread's CUDA call during the capture must break neither.
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+            run()
+        return graph
+
+    def tell(self, i: int, context: Context, request: Request, pending: int) -> None:
+        """Write one stream's entry of the table, as its history is before this frame's tokens."""
+        history, row = context.history, self.told_array[i]
+        threshold = -math.inf if request.loss is None else request.loss
+        row[:_TABLE] = (
+            _pointer(history.keys), _pointer(history.values), _pointer(context.vision_memory), context.position,
+            history.start, history.length, history.capacity, pending, request.budget,
+            struct.unpack("<i", struct.pack("<f", threshold))[0],
+        )  # fmt: skip
+        row[_TABLE : _TABLE + pending] = context.pending
+
+    def _run_prefill(self) -> None:
+        e, n = self.engine, self.n
+        c, w, launch = e.config.decoder, e.weights, e.kernels.launch
+        tokens, dim = e.config.num_vision_tokens, e.config.vision_dim
+        slots = c.num_multi_token_pred
+        rows, hidden = slots + tokens, c.hidden_size
+        self.table.copy_(self.told, non_blocking=True)
+        launch("begin_frame", (rows, n, 1), 64, [self.table, self.results, self.taken, e.decoder.embedding,
+               e.decoder.rotary.frequency, e.decoder.rotary.turns, self.hidden, self.angles])  # fmt: skip
+
+        self._linear("patches", self.pixels, w.patch, self.patch_sums, n * tokens, splits=self.patch_splits)
+        launch("layer_norm", (math.ceil(n * tokens / 4), 1, 1), 128, [self.patch_sums, _int(self.patch_splits),
+               w.patch_bias, w.norm_weight, w.norm_bias, self.patches, _int(n * tokens)])  # fmt: skip
+        self._linear("neighbours", self.patches, w.conv, self.conv_sums, n * tokens, splits=self.conv_splits)
+        launch("mix_frames", (math.ceil(n * tokens * dim / 256), 1, 1), 256, [self.conv_sums,
+               _int(self.conv_splits), w.conv_bias, self.table, self.mixed, _int(n * tokens)])  # fmt: skip
+        self._linear("tokens_out", self.mixed, w.out, self.hidden, n * tokens, bias=w.out_bias)
+
+        for index, layer in enumerate(e.decoder.layers):
+            self._linear("qkv", self.hidden, layer.qkv, self.queries, n * rows, layer=index)
+            if index == len(e.decoder.layers) - 1:
+                break
+            tiles = math.ceil(rows / 64)
+            launch("attend_rows", (c.num_heads * tiles, self.row_splits, n), 128,
+                   [self.table, self.queries, _int(index), self.row_out, self.row_sum])  # fmt: skip
+            launch("join_rows", (math.ceil(n * rows * hidden / 256), 1, 1), 256,
+                   [self.row_out, self.row_sum, _int(self.row_splits), self.attended, _int(n * rows * hidden)])  # fmt: skip
+            self._linear("residual", self.attended, layer.out, self.hidden, n * rows)
+            self._linear("swiglu", self.hidden, w.gate_up[index], self.inner, n * rows)
+            self._linear("residual", self.inner, layer.down, self.hidden, n * rows)
+        # Of the last layer only the last row is ever read.
+        self._finish(self.hidden, self.queries, rows, step=-1)
+
+    def _run_decode(self) -> None:
+        e, n = self.engine, self.n
+        c, w = e.config.decoder, e.weights
+        slots, hidden, inner = c.num_multi_token_pred, c.hidden_size, c.intermediate_size
+        for index, layer in enumerate(e.decoder.layers):
+            self._small("small_qkv", self.block, layer.qkv, self.block_queries, k=hidden, columns=3 * hidden,
+                        rows=slots, x_rows=slots, layer=index, step=0)  # fmt: skip
+            if index == len(e.decoder.layers) - 1:
+                break
+            self._attend_few(self.block_queries, slots, 0, slots, index, step=0)
+            self._small("small_out", self.block, layer.out, self.block, k=hidden, columns=hidden, rows=slots,
+                        x_rows=slots, out_rows=slots, residual=self.block, residual_rows=slots, step=0)  # fmt: skip
+            self._small("small_swiglu", self.block, w.gate_up[index], self.block_inner, k=hidden, columns=2 * inner,
+                        rows=slots, x_rows=slots, out_rows=slots, step=0)  # fmt: skip
+            self._small("small_down", self.block_inner, layer.down, self.block, k=inner, columns=hidden, rows=slots,
+                        x_rows=slots, out_rows=slots, residual=self.block, residual_rows=slots, step=0)  # fmt: skip
+        assert n == self.n
+        self._finish(self.block, self.block_queries, slots, step=0)
+
+    def _finish(self, source: torch.Tensor, queries: torch.Tensor, rows: int, step: int) -> None:
+        """The last layer for the last row of `rows`, the heads, and the choice."""
+        e, n = self.engine, self.n
+        c, w = e.config.decoder, e.weights
+        index, layer = len(e.decoder.layers) - 1, e.decoder.layers[-1]
+        hidden, inner = c.hidden_size, c.intermediate_size
+        self._attend_few(queries, rows, rows - 1, 1, index, step)
+        self._small("small_out", self.last, layer.out, self.last, k=hidden, columns=hidden, rows=1, x_rows=1,
+                    out_rows=1, residual=source, residual_row0=rows - 1, residual_rows=rows, step=step)  # fmt: skip
+        self._small("small_swiglu", self.last, w.gate_up[index], self.block_inner, k=hidden, columns=2 * inner,
+                    rows=1, x_rows=1, out_rows=1, step=step)  # fmt: skip
+        self._small("small_down", self.block_inner, layer.down, self.last, k=inner, columns=hidden, rows=1, x_rows=1,
+                    out_rows=1, residual=self.last, residual_rows=1, step=step)  # fmt: skip
+        self._small("small_heads", self.last, e.decoder.heads, self.heads, k=hidden,
+                    columns=c.num_multi_token_pred * (c.vocab_size + 1), rows=1, x_rows=1, out_rows=1, step=step)  # fmt: skip
+        e.kernels.launch("choose", (n, 1, 1), math.ceil(c.vocab_size / 32) * 32, [self.table, self.results,
+                         self.taken, self.heads, e.decoder.embedding, self.block])  # fmt: skip
+
+    def run(self, graph: torch.cuda.CUDAGraph, turn: int) -> None:
+        """Launch a graph, and a copy of its outcome to the host's buffer `turn` % 2."""
+        graph.replay()
+        self.read[turn % 2].copy_(self.results, non_blocking=True)
+        self.copied[turn % 2].record()
+
+    def outcome(self, turn: int) -> np.ndarray:
+        """Wait for the outcome of `turn`: int32 (n, words), `struct Result` of the kernels."""
+        self.copied[turn % 2].synchronize()
+        return self.read_array[turn % 2]
+
+    def _linear(
+        self,
+        name: str,
+        x: torch.Tensor,
+        weight: torch.Tensor,
+        out: torch.Tensor,
+        rows: int,
+        bias: torch.Tensor | None = None,
+        layer: int = 0,
+        splits: int = 1,
+    ) -> None:
+        depth, columns = weight.shape
+        a = _Linear(_pointer(x), _pointer(weight), _pointer(out), None if bias is None else _pointer(bias),
+                    _pointer(self.angles), _pointer(self.table), rows, depth, columns, layer)  # fmt: skip
+        grid = (math.ceil(columns / 64), math.ceil(rows / (16 * self.tall)), splits)
+        self.engine.kernels.launch(f"{name}_{self.tall}", grid, 256, [a])
+
+    def _small(
+        self, name: str, x: torch.Tensor, weight: torch.Tensor, out: torch.Tensor, *, k: int, columns: int, rows: int,
+        x_rows: int, out_rows: int = 0, residual: torch.Tensor | None = None, residual_row0: int = 0,
+        residual_rows: int = 0, layer: int = 0, step: int = 0,
+    ) -> None:  # fmt: skip
+        a = _Small(_pointer(x), _pointer(weight), _pointer(out), None if residual is None else _pointer(residual),
+                   _pointer(self.angles), _pointer(self.table), _pointer(self.results), _pointer(self.few_out),
+                   _pointer(self.few_sum), k, columns, rows, 0, x_rows, 0, out_rows, residual_row0, residual_rows,
+                   layer, step, self.few_splits)  # fmt: skip
+        self.engine.kernels.launch(name, (math.ceil(columns / 16), self.n, 1), 256, [a])
+
+    def _attend_few(self, queries: torch.Tensor, rows: int, row0: int, count: int, layer: int, step: int) -> None:
+        grid = (self.few_splits, self.engine.config.decoder.num_heads, self.n)
+        self.engine.kernels.launch("attend_few", grid, 256, [self.table, self.results, queries, _int(rows),
+                                   _int(row0), _int(count), _int(layer), _int(step), self.few_out,
+                                   self.few_sum])  # fmt: skip
+
+
+class GraphGenerator(Generator):
+    """`Generator` with CUDA graphs; what those do not cover (sampling, tiles in step) runs the plain way."""
+
+    def __init__(self, vision: Vision, decoder: Decoder, config: ModelConfig, preprocessor: PreprocessorConfig) -> None:
+        super().__init__(vision, decoder, config)
+        c = config.decoder
+        if c.head_dim not in (16, 32) or c.num_multi_token_pred > 16:
+            raise DeviceError(f"no kernels for head_dim {c.head_dim} with {c.num_multi_token_pred} ids at once")
+        self.device = decoder.embedding.device
+        self.preprocessor = preprocessor
+        source = resources.files(__package__).joinpath("kernels.cu").read_text(encoding="utf-8")
+        self.kernels = Kernels(source, self._macros(decoder.embedding.dtype), self.device)
+        self.weights = _Weights.of(vision, decoder)
+        scratch = History(c.num_layers, c.num_heads, c.head_dim, config.num_vision_tokens + 2 * config.num_ids,
+                          self.device, decoder.embedding.dtype)  # fmt: skip
+        self.scratch = Context(scratch, vision.new_memory(), window=1)
+        self._batches: dict[int, _Batch] = {}
+        self._uploads: dict[tuple[int, ...], _Upload] = {}
+
+    def _macros(self, dtype: torch.dtype) -> dict[str, object]:
+        c, config = self.config.decoder, self.config
+        return {
+            "HIDDEN": c.hidden_size, "HEADS": c.num_heads, "HEAD_DIM": c.head_dim, "INNER": c.intermediate_size,
+            "VOCAB": c.vocab_size, "SLOTS": c.num_multi_token_pred, "TOKENS": config.num_vision_tokens,
+            "GRID": config.vision_grid, "PATCH": config.patch_size, "VDIM": config.vision_dim,
+            "FLOAT32_POSITIONS": FLOAT32_POSITIONS, "RMS_EPS": f"{c.rms_norm_eps!r}f",
+            "LN_EPS": f"{LAYER_NORM_EPS!r}f", "STORE": _STORE[dtype],
+        }  # fmt: skip
+
+    def capture(self, n: int) -> None:
+        """Make the graphs for `n` streams, if they are not there yet."""
+        if n not in self._batches:
+            with torch.cuda.device(self.device):
+                self._batches[n] = _Batch(self, n)
+
+    def prepare(self, frames: Sequence[np.ndarray | torch.Tensor], bgr: bool) -> torch.Tensor | None:
+        """Resize and normalise frames into the batch's own buffer; None where the kernels cannot do it."""
+        side, config = self.config.input_img_size, self.preprocessor
+        shapes = {tuple(frame.shape) for frame in frames}
+        if config.crop is not None or any(resized_shape(h, w, config) != (side, side) for h, w, _ in shapes):
+            return None
+        self.capture(len(frames))
+        pixels = self._batches[len(frames)].pixels
+        if len(shapes) == 1:
+            self._upload(frames, pixels, bgr)
+        else:
+            for i, frame in enumerate(frames):
+                self._upload([frame], pixels[i : i + 1], bgr)
+        return pixels
+
+    def _upload(self, frames: Sequence[np.ndarray | torch.Tensor], pixels: torch.Tensor, bgr: bool) -> None:
+        height, width = int(frames[0].shape[0]), int(frames[0].shape[1])
+        # One for each place in the batch: a staging buffer must not be refilled while its copy is under way.
+        key = (len(frames), height, width, int(pixels.storage_offset()))
+        if key not in self._uploads:
+            if len(self._uploads) >= 64:  # streams of ever new sizes must not fill the memory
+                torch.cuda.synchronize(self.device)
+                self._uploads.clear()
+            self._uploads[key] = _Upload(self, len(frames), height, width)
+        self._uploads[key](frames, pixels, bgr)
+
+    def look(
+        self,
+        pixels: torch.Tensor,
+        contexts: Sequence[Context],
+        requests: Sequence[Request],
+        together: Sequence[Sequence[int]] = (),
+    ) -> list[Gaze]:
+        """As `Generator.look`."""
+        if together or any(request.sample is not None for request in requests):
+            return super().look(pixels, contexts, requests, together)
+        self.capture(len(contexts))
+        batch, slots = self._batches[len(contexts)], self.config.decoder.num_multi_token_pred
+        if pixels is not batch.pixels:
+            batch.pixels.copy_(pixels)
+        for i, (context, request) in enumerate(zip(contexts, requests, strict=True)):
+            left = context.begin_frame()
+            batch.tell(i, context, request, left)
+            context.history.reserve(left + self.config.num_vision_tokens, of_previous=left)
+            context.position += left + self.config.num_vision_tokens
+        batch.run(batch.prefill, 0)
+        if self.on_stage is not None:  # waiting here is for measuring only
+            torch.cuda.synchronize(self.device)
+            self._mark("prefill")
+        most = max(math.ceil(request.budget / slots) for request in requests)
+        outcome = self._decode_blocks(batch, most, any(request.loss is not None for request in requests))
+        self._mark("decode")
+        return [self._conclude(context, row) for context, row in zip(contexts, outcome, strict=True)]
+
+    def _decode_blocks(self, batch: _Batch, most: int, may_stop: bool) -> np.ndarray:
+        """Launch decode steps until all streams are done; returns the outcome."""
+        for turn in range(1, most):
+            batch.run(batch.decode, turn)
+            if may_stop:
+                # This step runs while the host looks at the one before it.
+                before = batch.outcome(turn - 1)
+                if before[:, 2].all():
+                    return before
+        return batch.outcome(most - 1)
+
+    def _conclude(self, context: Context, row: np.ndarray) -> Gaze:
+        """Read one stream's outcome and bring its context up to date."""
+        slots, blocks, done, bad = (int(value) for value in row[:4])
+        if bad or not done:
+            raise DeviceError("the network's scores are not finite; use float32, or check the weights and the input")
+        size, ids_each = self.config.decoder.num_multi_token_pred, self.config.num_ids
+        ids = row[4 : 4 + slots].astype(np.int64)
+        padded = ids == self.config.eos_id
+        values = row[4 + ids_each :].view(np.float32)
+        fed = (blocks - 1) * size
+        context.history.reserve(fed)
+        context.position += fed
+        last = ids[fed:]
+        context.pending = last[~padded[fed:]].tolist()
+        gaze = Gaze(ids, padded, values[:slots].copy(), values[ids_each : ids_each + slots].copy(), context.frame,
+                    blocks)  # fmt: skip
+        context.frame += 1
+        return gaze
+
+
+class _Upload:
+    """Frames of one size on their way to the GPU, and the resize there."""
+
+    def __init__(self, engine: GraphGenerator, n: int, height: int, width: int) -> None:
+        self.engine, self.n, self.height, self.width = engine, n, height, width
+        self.side = engine.config.input_img_size
+        device = engine.device
+        self.staging = torch.empty(n, height, width, 3, dtype=torch.uint8, pin_memory=True)
+        self.frames = torch.empty(n, height, width, 3, dtype=torch.uint8, device=device)
+        self.columns = torch.empty(n * height, self.side, 3, dtype=torch.uint8, device=device)
+        self.across = self._filter(width)
+        self.down = self._filter(height)
+
+    def _filter(self, size: int) -> tuple[torch.Tensor, torch.Tensor, int]:
+        if size == self.side:  # Pillow leaves such an axis alone
+            first = np.arange(size)
+            weights = np.full((size, 1), 1 << PRECISION_BITS)
+        else:
+            first, weights = coefficients(size, self.side)
+        device = self.engine.device
+        return (torch.from_numpy(first.astype(np.int32)).to(device),
+                torch.from_numpy(weights.astype(np.int32)).contiguous().to(device), weights.shape[1])  # fmt: skip
+
+    def __call__(self, frames: Sequence[np.ndarray | torch.Tensor], pixels: torch.Tensor, bgr: bool) -> None:
+        staged = False
+        for i, frame in enumerate(frames):
+            if isinstance(frame, torch.Tensor) and frame.is_cuda:
+                self.frames[i].copy_(frame, non_blocking=True)
+            else:
+                self.staging[i].copy_(as_tensor(frame))
+                staged = True
+        if staged and not any(isinstance(frame, torch.Tensor) and frame.is_cuda for frame in frames):
+            self.frames.copy_(self.staging, non_blocking=True)
+        elif staged:
+            for i, frame in enumerate(frames):
+                if not (isinstance(frame, torch.Tensor) and frame.is_cuda):
+                    self.frames[i].copy_(self.staging[i], non_blocking=True)
+        p, side, launch = self.engine.preprocessor, self.side, self.engine.kernels.launch
+        lines = self.n * self.height
+        launch("resize_columns", (math.ceil(lines * side * 3 / 256), 1, 1), 256, [self.frames, self.columns,
+               self.across[0], self.across[1], _int(self.across[2]), _int(lines), _int(self.width),
+               _int(side)])  # fmt: skip
+        launch("resize_rows", (math.ceil(3 * side * side / 256), self.n, 1), 256, [self.columns, pixels,
+               self.down[0], self.down[1], _int(self.down[2]), _int(self.height), _int(side), _int(side),
+               *[ctypes.c_float(v) for v in (p.scale, p.offset, *p.mean, *p.std)], _int(bgr)])  # fmt: skip
+
+
+def _int(value: int) -> ctypes.c_int:
+    return ctypes.c_int(int(value))

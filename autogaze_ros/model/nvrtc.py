@@ -1,0 +1,108 @@
+"""Compiles CUDA C++ at run time and launches it, through the two libraries that every CUDA PyTorch brings along.
+
+No compiler, headers or Triton need to be installed. Everything here raises a `DeviceError` where something is
+missing; the caller then goes on with plain PyTorch.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from autogaze_ros.model.errors import DeviceError
+
+
+class Kernels:
+    """The `extern "C"` kernels of one source file, compiled for one device."""
+
+    def __init__(self, source: str, macros: Mapping[str, object], device: torch.device) -> None:
+        self._device = device
+        self._driver = _open("libcuda.so.1")
+        major, minor = torch.cuda.get_device_capability(device)
+        binary = _compile(source, macros, f"sm_{major}{minor}")
+        module = ctypes.c_void_p()
+        with torch.cuda.device(device):
+            torch.zeros(1, device=device)  # makes this thread's context current
+            self._check(self._driver.cuModuleLoadData(ctypes.byref(module), binary), "loading the kernels")
+        self._module = module
+        self._functions: dict[str, ctypes.c_void_p] = {}
+
+    def launch(self, name: str, grid: tuple[int, int, int], threads: int, arguments: Sequence[Any]) -> None:
+        """Put a kernel on PyTorch's current stream.
+
+        Args:
+            name: of the kernel.
+            grid: blocks in x, y and z.
+            threads: of a block.
+            arguments: ctypes values (or structures), or tensors, whose addresses are passed.
+        """
+        if name not in self._functions:
+            function = ctypes.c_void_p()
+            status = self._driver.cuModuleGetFunction(ctypes.byref(function), self._module, name.encode())
+            self._check(status, f"finding kernel {name}")
+            self._functions[name] = function
+        values = [ctypes.c_void_p(a.data_ptr()) if isinstance(a, torch.Tensor) else a for a in arguments]
+        pointers = (ctypes.c_void_p * len(values))(*[ctypes.addressof(value) for value in values])
+        stream = ctypes.c_void_p(torch.cuda.current_stream(self._device).cuda_stream)
+        status = self._driver.cuLaunchKernel(
+            self._functions[name], *grid, threads, 1, 1, 0, stream, pointers, ctypes.c_void_p()
+        )
+        self._check(status, f"launching kernel {name}")
+
+    def _check(self, status: int, doing: str) -> None:
+        if status:
+            text = ctypes.c_char_p()
+            self._driver.cuGetErrorString(status, ctypes.byref(text))
+            raise DeviceError(f"CUDA failed in {doing}: {(text.value or b'unknown error').decode()}")
+
+
+def _compile(source: str, macros: Mapping[str, object], arch: str) -> bytes:
+    library = _nvrtc()
+    program = ctypes.c_void_p()
+    status = library.nvrtcCreateProgram(ctypes.byref(program), source.encode(), b"kernels.cu", 0, None, None)
+    if status:
+        raise DeviceError(f"NVRTC cannot create a program (status {status})")
+    try:
+        options = [f"--gpu-architecture={arch}", "--std=c++17"]
+        options += [f"-D{name}={value}" for name, value in macros.items()]
+        texts = (ctypes.c_char_p * len(options))(*[option.encode() for option in options])
+        if library.nvrtcCompileProgram(program, len(options), texts):
+            log = _fetch(library.nvrtcGetProgramLogSize, library.nvrtcGetProgramLog, program)
+            raise DeviceError(f"NVRTC cannot compile the kernels for {arch}: {log.decode(errors='replace')[:2000]}")
+        return _fetch(library.nvrtcGetCUBINSize, library.nvrtcGetCUBIN, program)
+    finally:
+        library.nvrtcDestroyProgram(ctypes.byref(program))
+
+
+def _fetch(size_of: Any, get: Any, program: ctypes.c_void_p) -> bytes:
+    size = ctypes.c_size_t()
+    size_of(program, ctypes.byref(size))
+    buffer = ctypes.create_string_buffer(size.value)
+    get(program, buffer)
+    return buffer.raw
+
+
+def _nvrtc() -> ctypes.CDLL:
+    major = (torch.version.cuda or "0").split(".")[0]
+    name = f"libnvrtc.so.{major}"
+    # Beside PyTorch's other libraries where pip brought it, else wherever the loader looks.
+    found = [str(path) for folder in sys.path if folder
+             for path in sorted(Path(folder).glob(f"nvidia/*/lib/{name}"))]  # fmt: skip
+    for candidate in [*found, name, "libnvrtc.so"]:
+        try:
+            return ctypes.CDLL(candidate)
+        except OSError:
+            continue
+    raise DeviceError(f"{name} is not found; it comes with PyTorch's CUDA packages or with the CUDA toolkit")
+
+
+def _open(name: str) -> ctypes.CDLL:
+    try:
+        return ctypes.CDLL(name)
+    except OSError as error:
+        raise DeviceError(f"{name} cannot be opened ({error}); is the NVIDIA driver installed?") from error
