@@ -1,4 +1,4 @@
-"""What an installation puts where, so that ROS's tools find it: pip's, and colcon's where sourced."""
+"""What an installation puts where, so that ROS's tools find it: colcon's where one is sourced, else pip's."""
 
 import os
 import subprocess
@@ -9,13 +9,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PREFIX = Path(sys.prefix)
+PREFIXES = [Path(p) for p in (*os.environ.get("AMENT_PREFIX_PATH", "").split(":"), sys.prefix) if p]
+PREFIX = next((p for p in PREFIXES if (p / "share/autogaze_ros").is_dir()), None)
 COMMANDS = {"gaze_node", "autogaze_camera", "autogaze"}
 
-pytestmark = pytest.mark.skipif(
-    not (PREFIX / "share/autogaze_ros").is_dir(),
-    reason="autogaze_ros is not installed with pip in this environment",
-)
+pytestmark = pytest.mark.skipif(PREFIX is None, reason="autogaze_ros is not installed")
+by_pip = pytest.mark.skipif(str(PREFIX) != sys.prefix, reason="this installation is colcon's, not pip's")
 
 
 def installed():
@@ -36,7 +35,7 @@ def test_messages_have_type_support(name):
 def test_ament_index_finds_package_and_messages(monkeypatch):
     from ament_index_python import get_package_share_directory, get_resource
 
-    monkeypatch.setenv("AMENT_PREFIX_PATH", str(PREFIX))
+    monkeypatch.setenv("AMENT_PREFIX_PATH", ":".join(map(str, PREFIXES)))
     assert get_package_share_directory("autogaze_ros") == str(PREFIX / "share/autogaze_ros")
     assert "msg/FixationArray.msg" in get_resource("rosidl_interfaces", "autogaze_ros")[0]
     assert "rclpy" in get_resource("package_run_dependencies", "autogaze_ros")[0]
@@ -58,10 +57,15 @@ def test_ros2_run_finds_the_commands():
     folder = PREFIX / "lib/autogaze_ros"
     assert {f.name for f in folder.iterdir()} == COMMANDS
     assert all(os.access(f, os.X_OK) for f in folder.iterdir())
+
+
+@by_pip
+def test_commands_are_in_the_path():
     ours = {e.name for e in entry_points(group="console_scripts") if e.value.startswith("autogaze_ros.")}
     assert ours == COMMANDS
 
 
+@by_pip
 def test_executable_runs_with_this_python_from_anywhere(tmp_path):
     """Also where the environment isn't active and another Python comes first in the path."""
     environ = {k: v for k, v in os.environ.items() if k not in ("VIRTUAL_ENV", "LD_LIBRARY_PATH")}
@@ -73,6 +77,7 @@ def test_executable_runs_with_this_python_from_anywhere(tmp_path):
     assert "Usage" in result.stdout
 
 
+@by_pip
 def test_uninstall_would_leave_nothing():
     """Every file of ours is on pip's record, and no second record (of ament's) hides it."""
     record = installed()
@@ -84,6 +89,7 @@ def test_uninstall_would_leave_nothing():
     assert not list(PREFIX.rglob("autogaze_ros*.egg-info"))
 
 
+@by_pip
 def test_nothing_installed_names_the_folder_it_was_built_in():
     texts = [
         f for f in installed() if f.suffix in (".cmake", ".dsv", ".sh", ".xml", ".py", "") and f.is_file()
@@ -94,6 +100,7 @@ def test_nothing_installed_names_the_folder_it_was_built_in():
     ]
 
 
+@by_pip
 def test_the_checkout_comes_first_in_its_own_environment():
     """Commands of .venv run the sources as they are, with the installed messages."""
     if not list(PREFIX.rglob("autogaze_ros_checkout.pth")):
