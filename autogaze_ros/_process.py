@@ -26,5 +26,7 @@ def keep_large_buffers() -> None:
     mallopt(trim_threshold, 512 << 20)
 
 
-if not any(name in os.environ for name in ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES")):
+if not any(
+    name in os.environ for name in ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES")
+):
     keep_large_buffers()

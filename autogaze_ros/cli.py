@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-import autogaze_ros._process  # noqa: F401, I001  (before NumPy)
-
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Where a camera's gaze should go: demo, tools and benchmarks.")
+import autogaze_ros._process  # noqa: F401  (before NumPy)
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    help="Where a camera's gaze should go: demo, tools and benchmarks.",
+)
 bench = typer.Typer(no_args_is_help=True, help="Benchmarks; each writes JSON to standard output or a file.")
 app.add_typer(bench, name="bench")
 
-Out = Annotated[Optional[Path], typer.Option("--json", help="Write the JSON here instead of standard output.")]
+Out = Annotated[Path | None, typer.Option("--json", help="Write the JSON here instead of standard output.")]
 
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for gaze.mcap, overlay.mp4 and overlay.png.")] = Path("out/demo"),
+    out: Annotated[Path, typer.Option(help="Folder for gaze.mcap, overlay.mp4 and overlay.png.")] = Path(
+        "out/demo"
+    ),
     video: Annotated[str, typer.Option(help="Play this video instead of the drawn clip.")] = "",
     bag: Annotated[str, typer.Option(help="Play the images of this bag.")] = "",
     topic: Annotated[str, typer.Option(help="Image topic in the bag.")] = "",
@@ -71,7 +77,7 @@ def bench_source(
     size: Annotated[str, typer.Option(help="Width x height of the drawn clip.")] = "224x224",
     frames: Annotated[int, typer.Option(help="Timed frames.")] = 300,
     warmup: Annotated[int, typer.Option(help="Frames before them.")] = 30,
-    video: Annotated[Optional[Path], typer.Option(help="Use this clip at its own size.")] = None,
+    video: Annotated[Path | None, typer.Option(help="Use this clip at its own size.")] = None,
     model: Annotated[str, typer.Option(help="Model folder for the source autogaze.")] = "",
     json: Out = None,
 ) -> None:
@@ -88,7 +94,7 @@ def bench_source(
 def bench_quality(
     sources: Annotated[str, typer.Option(help="Gaze sources, separated by commas.")] = "greedy,patch_diff",
     budgets: Annotated[str, typer.Option(help="Tokens a frame, separated by commas.")] = "5,10,20,40",
-    video: Annotated[Optional[Path], typer.Option(help="Use this clip instead of the drawn one.")] = None,
+    video: Annotated[Path | None, typer.Option(help="Use this clip instead of the drawn one.")] = None,
     model: Annotated[str, typer.Option(help="Model folder for the source autogaze.")] = "",
     json: Out = None,
 ) -> None:
@@ -105,14 +111,19 @@ def bench_node(
     seconds: Annotated[float, typer.Option(help="Length of the run.")] = 60.0,
     source: Annotated[str, typer.Option(help="Gaze source.")] = "greedy",
     model: Annotated[str, typer.Option(help="Model folder for the source autogaze.")] = "",
-    overload: Annotated[bool, typer.Option(help="Then send at twice the rate that the node can bear.")] = False,
+    overload: Annotated[
+        bool, typer.Option(help="Then send at twice the rate that the node can bear.")
+    ] = False,
     json: Out = None,
 ) -> None:
     """Latency and drops of the node between a camera and a subscriber, all processes of their own."""
     from .bench.node import bench_node as run
 
     width, height = _size(size)
-    _write(run(width, height, rate, seconds, {"source": source} | ({"model": model} if model else {}), overload), json)
+    _write(
+        run(width, height, rate, seconds, {"source": source} | ({"model": model} if model else {}), overload),
+        json,
+    )
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""The demo: a camera process plays a clip, a gaze_node gazes, and what it published becomes a bag, a video and a table."""
+"""The demo: a camera process plays a clip, a gaze_node gazes, and a bag, a video and a table come of it."""
 
 from __future__ import annotations
 
@@ -33,13 +33,22 @@ def run_demo(out: Path, camera: dict[str, Any], node: dict[str, Any]) -> dict[st
 
     bag = out / "gaze.mcap"
     console = Console()
-    bar = Progress(TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[text]}"), TimeElapsedColumn(), console=console)
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[text]}"),
+        TimeElapsedColumn(),
+        console=console,
+    )
     task = bar.add_task("gazing", total=None, text="")
 
     def show(recorder: Any) -> None:
         if recorder.figures:
             last = recorder.figures[-1]
-            bar.update(task, text=f"{len(recorder.figures)} frames, now {last.tokens} tokens, {last.latency * 1e3:.0f} ms")
+            bar.update(
+                task,
+                text=f"{len(recorder.figures)} frames, now {last.tokens} tokens, {last.latency * 1e3:.0f} ms",
+            )
 
     with bar, McapWriter(bag) as writer:
         recorder, sent = run(camera, node, writer, True, show)
@@ -57,7 +66,11 @@ def summary(recorder: Any, sent: int) -> dict[str, Any]:
     steady = [f for f in frames if not f.keyframe]
     # Identical pictures have no finite PSNR; 100 dB stands for them, as nothing differs there.
     psnr = [min(f.psnr, 100.0) for f in steady]
-    drops = {k.removeprefix("dropped: "): int(v) for k, v in recorder.diagnostics.items() if k.startswith("dropped: ")}
+    drops = {
+        k.removeprefix("dropped: "): int(v)
+        for k, v in recorder.diagnostics.items()
+        if k.startswith("dropped: ")
+    }
     p50, p99 = np.percentile([f.latency for f in frames], (50, 99)) * 1e3 if frames else (float("nan"),) * 2
     return {
         "frames sent": sent,
@@ -84,7 +97,14 @@ def _table(figures: dict[str, Any]) -> Table:
             lost = ", ".join(f"{count} {cause}" for cause, count in value.items() if count)
             table.add_row(name, lost or "none")
         else:
-            table.add_row(name, f"{value:.3f}" if name == "gaze ratio" else f"{value:.1f}" if isinstance(value, float) else str(value))
+            table.add_row(
+                name,
+                f"{value:.3f}"
+                if name == "gaze ratio"
+                else f"{value:.1f}"
+                if isinstance(value, float)
+                else str(value),
+            )
     return table
 
 
@@ -107,7 +127,9 @@ def write_video(bag: Path, video: Path, sheet: Path, rate: int = 30) -> int:
     with av.open(str(video), "w") as container:
         for index, picture in enumerate(overlays()):
             if stream is None:
-                stream = container.add_stream("libx264", rate=rate, options={"crf": "20", "preset": "veryfast"})
+                stream = container.add_stream(
+                    "libx264", rate=rate, options={"crf": "20", "preset": "veryfast"}
+                )
                 # H.264 with subsampled colour needs even sides.
                 stream.height, stream.width = picture.shape[0] // 2 * 2, picture.shape[1] // 2 * 2
                 stream.pix_fmt = "yuv420p"

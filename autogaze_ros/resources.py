@@ -14,12 +14,16 @@ def share_folder() -> Path:
         FileNotFoundError: the package is not installed as a whole.
     """
     candidates = [Path(__file__).resolve().parents[1]]
-    candidates += [Path(p) / "share" / "autogaze_ros" for p in os.environ.get("AMENT_PREFIX_PATH", "").split(":") if p]
+    candidates += [
+        Path(p) / "share" / "autogaze_ros" for p in os.environ.get("AMENT_PREFIX_PATH", "").split(":") if p
+    ]
     candidates.append(Path(sys.prefix) / "share" / "autogaze_ros")
     for folder in candidates:
         if (folder / "msg" / "Fixation.msg").is_file():
             return folder
-    raise FileNotFoundError(f"the package's msg folder is in none of {', '.join(map(str, candidates))}; install autogaze_ros again")
+    raise FileNotFoundError(
+        f"the package's msg folder is in none of {', '.join(map(str, candidates))}; install autogaze_ros again"
+    )
 
 
 def transport_environment() -> dict[str, str]:
@@ -28,6 +32,17 @@ def transport_environment() -> dict[str, str]:
     Without it images of more than a few hundred kilobytes get lost on their way (see README, "Transport").
     """
     chosen = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_BUILTIN_TRANSPORTS")
-    if any(os.environ.get(name) for name in chosen) or "fastrtps" not in os.environ.get("RMW_IMPLEMENTATION", "rmw_fastrtps_cpp"):
+    if any(os.environ.get(name) for name in chosen) or "fastrtps" not in os.environ.get(
+        "RMW_IMPLEMENTATION", "rmw_fastrtps_cpp"
+    ):
         return {}
-    return {"FASTDDS_DEFAULT_PROFILES_FILE": str(share_folder() / "config" / "fastdds_shm.xml")}
+    old = os.environ.get("ROS_DISTRO") in (
+        "humble",
+        "iron",
+        "jazzy",
+    )  # their Fast DDS 2 knows the old name only
+    return {
+        "FASTRTPS_DEFAULT_PROFILES_FILE" if old else "FASTDDS_DEFAULT_PROFILES_FILE": str(
+            share_folder() / "config" / "fastdds_shm.xml"
+        )
+    }

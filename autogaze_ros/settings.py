@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from .gaze.masks import MASK_STYLES
+from .gaze.masks import MASK_STYLES, MaskStyle
 from .gaze.sources.base import Limits
 from .gaze.tokens import DEFAULT_LAYOUT, TokenLayout
 
@@ -62,37 +62,117 @@ class Settings:
     """
 
     source: str = _setting("greedy", "What chooses where to look.", choices=SOURCES, live=False)
-    model: str = _setting("", "Model folder for the source autogaze (config.json, preprocessor_config.json, model.safetensors).", live=False)
-    fallback: bool = _setting(True, "Go on with greedy where the model can't be loaded; otherwise configuring fails.", live=False)
-    device: str = _setting("auto", "autogaze: where the model runs: auto (a GPU where there is one), cpu, cuda or cuda:N.", live=False)
-    dtype: str = _setting("float32", "autogaze: arithmetic; only float32 gives exactly the reference's gaze.", choices=DTYPES, live=False)
-    window: int = _setting(16, "autogaze: frames of history; the released model was trained on 16.", low=1, high=1024, live=False)
-    history: str = _setting("slide", "autogaze: when the window is full, forget the oldest frame, or everything.", choices=HISTORIES, live=False)
-    loss_threshold: float = _setting(0.7, "autogaze: enough tokens once the model predicts a loss of at most this, in its own unit.", low=-100, high=100)
+    model: str = _setting(
+        "",
+        "Model folder for the source autogaze (config.json, preprocessor_config.json, model.safetensors).",
+        live=False,
+    )
+    fallback: bool = _setting(
+        True, "Go on with greedy where the model can't be loaded; otherwise configuring fails.", live=False
+    )
+    device: str = _setting(
+        "auto",
+        "autogaze: where the model runs: auto (a GPU where there is one), cpu, cuda or cuda:N.",
+        live=False,
+    )
+    dtype: str = _setting(
+        "float32",
+        "autogaze: arithmetic; only float32 gives exactly the reference's gaze.",
+        choices=DTYPES,
+        live=False,
+    )
+    window: int = _setting(
+        16, "autogaze: frames of history; the released model was trained on 16.", low=1, high=1024, live=False
+    )
+    history: str = _setting(
+        "slide",
+        "autogaze: when the window is full, forget the oldest frame, or everything.",
+        choices=HISTORIES,
+        live=False,
+    )
+    loss_threshold: float = _setting(
+        0.7,
+        "autogaze: enough tokens once the model predicts a loss of at most this, in its own unit.",
+        low=-100,
+        high=100,
+    )
     budget: int = _setting(20, "Most tokens a frame.", low=1, high=265)
-    keyframe_budget: int = _setting(198, "Most tokens of a keyframe (the first frame, and after each reset).", low=1, high=265)
-    target_psnr: float = _setting(40.0, "greedy: enough tokens once the token reconstruction has this PSNR in dB; 0 spends the whole budget.", low=0, high=100)
-    change_threshold: float = _setting(8.0, "patch_diff: mean absolute change of a cell that draws the gaze, in grey levels.", low=0, high=255)
-    hysteresis: float = _setting(0.5, "patch_diff: a cell gazed at before needs only this share of the threshold.", low=0, high=1)
-    keyframe_interval: int = _setting(0, "Start afresh every so many frames; 0 never does.", low=0, high=1_000_000)
-    cut_threshold: float = _setting(20.0, "Start afresh where the picture changes by this many grey levels in the mean (a cut); 0 never does.", low=0, high=255)
-    gap_threshold: float = _setting(5.0, "Start afresh where no image came for this many seconds of the images' own time; 0 never does.", low=0, high=86_400)
-    working_size: int = _setting(224, "Side in pixels of the square image that greedy and patch_diff work on; a multiple of 28.", low=56, high=896, live=False)
-    mask_style: str = _setting("native", "Cells drawn and published: every one, those not hidden by coarser ones, or all finest cells touched.", choices=MASK_STYLES)
-    view: str = _setting("overlay", "What ~/overlay shows: the gazed cells on the image, or the reconstruction.", choices=VIEWS)
-    opacity: float = _setting(0.35, "Tint of the gazed cells in the overlay: 0 is none, 1 hides the image.", low=0, high=1)
+    keyframe_budget: int = _setting(
+        198, "Most tokens of a keyframe (the first frame, and after each reset).", low=1, high=265
+    )
+    target_psnr: float = _setting(
+        40.0,
+        "greedy: enough tokens once the token reconstruction has this PSNR in dB; 0 spends the whole budget.",
+        low=0,
+        high=100,
+    )
+    change_threshold: float = _setting(
+        8.0,
+        "patch_diff: mean absolute change of a cell that draws the gaze, in grey levels.",
+        low=0,
+        high=255,
+    )
+    hysteresis: float = _setting(
+        0.5, "patch_diff: a cell gazed at before needs only this share of the threshold.", low=0, high=1
+    )
+    keyframe_interval: int = _setting(
+        0, "Start afresh every so many frames; 0 never does.", low=0, high=1_000_000
+    )
+    cut_threshold: float = _setting(
+        20.0,
+        "Start afresh where the picture changes by this many grey levels in the mean (a cut); 0 never does.",
+        low=0,
+        high=255,
+    )
+    gap_threshold: float = _setting(
+        5.0,
+        "Start afresh where no image came for this many seconds of the images' own time; 0 never does.",
+        low=0,
+        high=86_400,
+    )
+    working_size: int = _setting(
+        224,
+        "Side in pixels of the square image that greedy and patch_diff work on; a multiple of 28.",
+        low=56,
+        high=896,
+        live=False,
+    )
+    mask_style: MaskStyle = _setting(  # noqa: RUF009 (a field)
+        "native",
+        "Cells drawn and published: every one, those not hidden by coarser ones, or all finest cells touched.",
+        choices=MASK_STYLES,
+    )
+    view: str = _setting(
+        "overlay", "What ~/overlay shows: the gazed cells on the image, or the reconstruction.", choices=VIEWS
+    )
+    opacity: float = _setting(
+        0.35, "Tint of the gazed cells in the overlay: 0 is none, 1 hides the image.", low=0, high=1
+    )
     annotate: bool = _setting(True, "Write ratio and PSNR into a corner of the overlay.")
-    reconstruction_fill: str = _setting("source", "~/reconstruction holds full-resolution pixels, or just what the tokens carry.", choices=FILLS)
+    reconstruction_fill: str = _setting(
+        "source",
+        "~/reconstruction holds full-resolution pixels, or just what the tokens carry.",
+        choices=FILLS,
+    )
     jpeg_quality: int = _setting(85, "Quality of ~/overlay/compressed.", low=1, high=100)
-    image_transport: str = _setting("raw", "Subscribe to image (raw) or image/compressed (compressed).", choices=("raw", "compressed"), live=False)
-    autostart: bool = _setting(True, "Configure and activate at start; false waits for a lifecycle manager.", live=False)
+    image_transport: str = _setting(
+        "raw",
+        "Subscribe to image (raw) or image/compressed (compressed).",
+        choices=("raw", "compressed"),
+        live=False,
+    )
+    autostart: bool = _setting(
+        True, "Configure and activate at start; false waits for a lifecycle manager.", live=False
+    )
 
     def __post_init__(self) -> None:
         for item in fields(self):
             value = _checked(item.name, getattr(self, item.name), item.default, item.metadata["spec"])
             object.__setattr__(self, item.name, value)
         if self.working_size % 28:
-            raise SettingsError(f"working_size must be a multiple of 28 (it is cut into 2, 4, 7 and 14 cells), got {self.working_size}")
+            raise SettingsError(
+                f"working_size must be a multiple of 28 (it is cut into 2, 4, 7 and 14 cells), got {self.working_size}"
+            )
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> Settings:
@@ -138,9 +218,16 @@ def specs() -> dict[str, tuple[Any, Spec]]:
 
 def markdown_table() -> str:
     """The settings as a Markdown table, as the README shows it."""
-    lines = ["| parameter | type | default | range | applies | what it does |", "| --- | --- | --- | --- | --- | --- |"]
+    lines = [
+        "| parameter | type | default | range | applies | what it does |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
     for name, (default, spec) in specs().items():
-        shown = f"`{str(default).lower() if isinstance(default, bool) else default}`" if default != "" else "(empty)"
+        shown = (
+            f"`{str(default).lower() if isinstance(default, bool) else default}`"
+            if default != ""
+            else "(empty)"
+        )
         kind = {"str": "string", "float": "double"}.get(type(default).__name__, type(default).__name__)
         when = "next frame" if spec.live else "on configure"
         lines.append(f"| `{name}` | {kind} | {shown} | {spec.range_text()} | {when} | {spec.description} |")

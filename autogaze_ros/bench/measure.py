@@ -37,7 +37,11 @@ def machine() -> dict[str, Any]:
         "load before": round(os.getloadavg()[0], 2),
         "autogaze_ros": __version__,
         "python": platform.python_version(),
-        **{name: found for name in ("numpy", "opencv-python-headless", "torch", "ros-rclpy") if (found := _version(name))},
+        **{
+            name: found
+            for name in ("numpy", "opencv-python-headless", "torch", "ros-rclpy")
+            if (found := _version(name))
+        },
     }
 
 

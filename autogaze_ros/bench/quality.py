@@ -22,7 +22,9 @@ from .measure import machine
 IDENTICAL = 100.0
 
 
-def bench_quality(sources: list[str], budgets: list[int], video: Path | None, model: str = "", frames: int = 300) -> dict[str, Any]:
+def bench_quality(
+    sources: list[str], budgets: list[int], video: Path | None, model: str = "", frames: int = 300
+) -> dict[str, Any]:
     """PSNR of the token reconstruction against tokens a frame.
 
     The first frame gets 198 tokens, every other one the budget; nothing else starts the stream afresh and no
@@ -52,7 +54,9 @@ def bench_quality(sources: list[str], budgets: list[int], video: Path | None, mo
     }
 
 
-def stream_quality(source: GazeSource, clip: Iterable[Frame], limits: Limits, first: int = 198) -> dict[str, float]:
+def stream_quality(
+    source: GazeSource, clip: Iterable[Frame], limits: Limits, first: int = 198
+) -> dict[str, float]:
     """Mean and minimum PSNR in dB and mean tokens after the first frame of a clip."""
     receiver = TokenReceiver(source.layout)
     psnr, tokens = [], []

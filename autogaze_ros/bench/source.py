@@ -14,7 +14,9 @@ from ..settings import Settings
 from .measure import machine, percentiles
 
 
-def bench_source(settings: Settings, width: int, height: int, frames: int, warmup: int, video: Path | None = None) -> dict[str, Any]:
+def bench_source(
+    settings: Settings, width: int, height: int, frames: int, warmup: int, video: Path | None = None
+) -> dict[str, Any]:
     """Time ``Pipeline.step`` on a clip, and its parts.
 
     Args:
@@ -27,7 +29,10 @@ def bench_source(settings: Settings, width: int, height: int, frames: int, warmu
     """
     clip = list(islice(Video(video) if video else DrawnClip(width, height, frames + warmup), frames + warmup))
     pipeline = Pipeline(settings)
-    steady, keyframes, shrink, tokens = [], [], [], []
+    steady: list[float] = []
+    keyframes: list[float] = []
+    shrink: list[float] = []
+    tokens: list[int] = []
     state = machine()
     for index in range(frames + warmup):
         frame = Frame(clip[index % len(clip)], stamp=index * 33_333_333)

@@ -77,6 +77,8 @@ def _shrink(pixels: Image, size: int, order: ChannelOrder) -> Image:
         even = pixels[: pixels.shape[0] & ~1, : pixels.shape[1] & ~1]
         pixels = cv2.resize(even, (even.shape[1] // 2, even.shape[0] // 2), interpolation=cv2.INTER_AREA)
     if pixels.shape[:2] != (size, size):
-        small = PilImage.fromarray(np.ascontiguousarray(pixels)).resize((size, size), PilImage.Resampling.BILINEAR)
+        small = PilImage.fromarray(np.ascontiguousarray(pixels)).resize(
+            (size, size), PilImage.Resampling.BILINEAR
+        )
         pixels = np.asarray(small)
     return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB) if order == "bgr" else np.ascontiguousarray(pixels)

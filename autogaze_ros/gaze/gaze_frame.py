@@ -84,4 +84,8 @@ class GazeFrame:
         """(H, W) uint8: 255 in the pixels of the style's cells, 0 elsewhere."""
         if style != "effective":  # the other two have the same pixels
             return self.coverage.image()
-        return cover(styled_boxes(self.layout, self.ids, self.boxes, (self.width, self.height), style), self.width, self.height).image()
+        return cover(
+            styled_boxes(self.layout, self.ids, self.boxes, (self.width, self.height), style),
+            self.width,
+            self.height,
+        ).image()

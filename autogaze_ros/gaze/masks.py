@@ -50,10 +50,10 @@ class Coverage:
             values: (Y, X), one for each patch of the grid; neighbours in a row with one value are joined.
         """
         rows, columns = values.shape
-        starts = np.ones((rows, columns), bool)
+        starts: NDArray[np.bool_] = np.ones((rows, columns), bool)
         starts[:, 1:] = values[:, 1:] != values[:, :-1]
         row, first = np.nonzero(starts)
-        # A run ends where the next one of its row starts, or at the row's end.
+        # A run ends where the next one starts, the last of a row at the row's end.
         last = np.append(first[1:], columns)
         last[np.append(row[1:] != row[:-1], True)] = columns
         value = values[row, first]
@@ -72,22 +72,26 @@ def cover(boxes: IntArray, width: int, height: int) -> Coverage:
     Raises:
         ValueError: a box that is empty or reaches out of the image.
     """
-    boxes = np.asarray(boxes, np.int64).reshape(-1, 4)
-    x0, y0, x1, y1 = boxes.T
+    x0, y0, x1, y1 = np.asarray(boxes, np.int64).reshape(-1, 4).T
     if np.any((x0 < 0) | (y0 < 0) | (x1 > width) | (y1 > height) | (x0 >= x1) | (y0 >= y1)):
         raise ValueError(f"boxes must be non-empty and lie inside the {width} x {height} image")
     x_edges = np.unique(np.concatenate([[0, width], x0, x1])).astype(np.int32)
     y_edges = np.unique(np.concatenate([[0, height], y0, y1])).astype(np.int32)
     spans = np.stack(
-        [np.searchsorted(x_edges, x0), np.searchsorted(y_edges, y0), np.searchsorted(x_edges, x1), np.searchsorted(y_edges, y1)],
+        [
+            np.searchsorted(x_edges, x0),
+            np.searchsorted(y_edges, y0),
+            np.searchsorted(x_edges, x1),
+            np.searchsorted(y_edges, y1),
+        ],
         axis=1,
     )
     # Each box adds 1 from its first corner on and takes it back past its sides; the double sum counts boxes.
     corners = np.zeros((len(y_edges), len(x_edges)), np.int32)
     for column, row, sign in ((0, 1, 1), (2, 1, -1), (0, 3, -1), (2, 3, 1)):
         np.add.at(corners, (spans[:, row], spans[:, column]), sign)
-    counts = corners.cumsum(axis=0).cumsum(axis=1)[:-1, :-1]
-    return Coverage(x_edges, y_edges, counts.astype(np.int32), spans.astype(np.int32))
+    boxes_over = corners.cumsum(axis=0).cumsum(axis=1)[:-1, :-1]
+    return Coverage(x_edges, y_edges, boxes_over.astype(np.int32), spans.astype(np.int32))
 
 
 def deduplicate(boxes: IntArray, width: int, height: int) -> NDArray[np.bool_]:
@@ -132,7 +136,9 @@ def effective_bitmap(layout: TokenLayout, ids: ArrayLike) -> NDArray[np.bool_]:
     return mask
 
 
-def bitmaps(layout: TokenLayout, ids: IntArray, boxes: IntArray, size: tuple[int, int], style: MaskStyle) -> list[NDArray[np.bool_]]:
+def bitmaps(
+    layout: TokenLayout, ids: IntArray, boxes: IntArray, size: tuple[int, int], style: MaskStyle
+) -> list[NDArray[np.bool_]]:
     """The mask of a gaze in one of the styles, as bool grids, coarse to fine.
 
     Args:
@@ -154,7 +160,9 @@ def bitmaps(layout: TokenLayout, ids: IntArray, boxes: IntArray, size: tuple[int
     raise ValueError(f"mask style must be one of {', '.join(MASK_STYLES)}, got {style!r}")
 
 
-def styled_boxes(layout: TokenLayout, ids: IntArray, boxes: IntArray, size: tuple[int, int], style: MaskStyle) -> IntArray:
+def styled_boxes(
+    layout: TokenLayout, ids: IntArray, boxes: IntArray, size: tuple[int, int], style: MaskStyle
+) -> IntArray:
     """(M, 4) int32 boxes of the cells that :func:`bitmaps` marks, coarse to fine for drawing."""
     if style == "effective":
         cells = np.flatnonzero(effective_bitmap(layout, ids)) + layout.offsets[-1]

@@ -40,7 +40,9 @@ class TokenReceiver:
         self.layout = layout
         self.map_side = math.lcm(*layout.grids)
         if layout.size % self.map_side:
-            raise ValueError(f"working size {layout.size} must be a multiple of {self.map_side}, so that cells are whole pixels")
+            raise ValueError(
+                f"working size {layout.size} must be a multiple of {self.map_side}, so that cells are whole pixels"
+            )
         self._spreaders = [_CellFilter(layout, grid) for grid in layout.grids[:-1]]
         block = layout.size // self.map_side
         self._pool = np.kron(np.eye(self.map_side, dtype=np.float32), np.ones((block, 1), np.float32))
@@ -85,7 +87,9 @@ class TokenReceiver:
         """
         size = self.layout.size
         if image.shape != (size, size, 3) or image.dtype != np.uint8:
-            raise ValueError(f"the receiver compares ({size}, {size}, 3) uint8 images, got {image.dtype} of shape {image.shape}")
+            raise ValueError(
+                f"the receiver compares ({size}, {size}, 3) uint8 images, got {image.dtype} of shape {image.shape}"
+            )
         self._planes[:] = image.transpose(2, 0, 1)
         for index, spreader in enumerate(self._spreaders):
             self._measure(spreader(self._planes), self.scale_errors[index])
@@ -149,7 +153,9 @@ def _averaging(patch: int, box: int) -> Planes:
     """(patch, box) whole-number weights of area averaging; each row has the same sum."""
     weights = np.zeros((patch, box), np.int64)
     for i in range(patch):
-        for x in range(box):  # overlap of [i, i + 1) * box and [x, x + 1) * patch, in units of 1 / patch pixel
+        for x in range(
+            box
+        ):  # overlap of [i, i + 1) * box and [x, x + 1) * patch, in units of 1 / patch pixel
             weights[i, x] = max(0, min((i + 1) * box, (x + 1) * patch) - max(i * box, x * patch))
     return (weights // np.gcd.reduce(weights.ravel())).astype(np.float32)
 

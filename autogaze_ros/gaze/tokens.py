@@ -34,7 +34,11 @@ class TokenLayout:
     patch: int = 16
 
     def __post_init__(self) -> None:
-        if not self.grids or self.grids[0] < 1 or any(a >= b for a, b in zip(self.grids, self.grids[1:], strict=False)):
+        if (
+            not self.grids
+            or self.grids[0] < 1
+            or any(a >= b for a, b in zip(self.grids, self.grids[1:], strict=False))
+        ):
             raise ValueError(f"grids must be positive and increase from coarse to fine, got {self.grids}")
         if self.patch < 1:
             raise ValueError(f"patch must be at least 1 pixel, got {self.patch}")

@@ -13,7 +13,12 @@ from ..gaze.gaze_frame import GazeFrame
 from ..gaze.masks import MaskStyle, cover, styled_boxes
 
 #: RGB, coarse to fine: the hues stay apart for the common kinds of colour blindness, and get lighter towards the fine.
-SCALE_COLOURS: tuple[tuple[int, int, int], ...] = ((0, 114, 178), (204, 80, 160), (230, 130, 0), (250, 230, 60))
+SCALE_COLOURS: tuple[tuple[int, int, int], ...] = (
+    (0, 114, 178),
+    (204, 80, 160),
+    (230, 130, 0),
+    (250, 230, 60),
+)
 
 
 def draw_overlay(
@@ -59,7 +64,10 @@ def draw_caption(image: NDArray[np.uint8], gaze: GazeFrame, order: ChannelOrder)
     decibels = "identical" if math.isinf(gaze.psnr) else f"{gaze.psnr:.1f} dB"
     title = f"{len(gaze)} tokens  {gaze.gaze_ratio:.0%} seen  {decibels}" + ("  KEY" if gaze.keyframe else "")
     counts = np.bincount(gaze.layout.locate(gaze.ids)[:, 0], minlength=len(gaze.layout.grids))
-    entries = [(f"{grid}x{grid}: {count}", scale) for scale, (grid, count) in enumerate(zip(gaze.layout.grids, counts.tolist(), strict=True))]
+    entries = [
+        (f"{grid}x{grid}: {count}", scale)
+        for scale, (grid, count) in enumerate(zip(gaze.layout.grids, counts.tolist(), strict=True))
+    ]
     swatch = round(18 * size)
     widths = [swatch + cv2.getTextSize(text, font, size, weight)[0][0] + 2 * margin for text, _ in entries]
     right = min(width, margin + max(cv2.getTextSize(title, font, size, weight)[0][0] + margin, sum(widths)))
@@ -70,7 +78,16 @@ def draw_caption(image: NDArray[np.uint8], gaze: GazeFrame, order: ChannelOrder)
     for (text, scale), step in zip(entries, widths, strict=True):
         colour = _ordered(SCALE_COLOURS[scale % len(SCALE_COLOURS)], order)
         cv2.rectangle(image, (x, 2 * line - swatch + 2), (x + swatch, 2 * line + 2), colour, cv2.FILLED)
-        cv2.putText(image, text, (x + swatch + margin // 2, 2 * line), font, size, (255, 255, 255), weight, cv2.LINE_AA)
+        cv2.putText(
+            image,
+            text,
+            (x + swatch + margin // 2, 2 * line),
+            font,
+            size,
+            (255, 255, 255),
+            weight,
+            cv2.LINE_AA,
+        )
         x += step
 
 
@@ -101,7 +118,8 @@ def _tint(
     # Blending 8-bit pixels with one colour is a table of 256 entries a channel.
     values = np.arange(256, dtype=np.float32)[None, :, None]
     tables = [
-        np.rint(values * (1 - opacity) + np.asarray(colour, np.float32) * opacity).astype(np.uint8) for colour in colours
+        np.rint(values * (1 - opacity) + np.asarray(colour, np.float32) * opacity).astype(np.uint8)
+        for colour in colours
     ]
     for x0, y0, x1, y1, scale in coverage.rectangles(finest):
         part = image[y0:y1, x0:x1]

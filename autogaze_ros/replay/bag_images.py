@@ -38,5 +38,7 @@ def bag_images(path: Path, topic: str = "") -> Iterator[tuple[int, str, Any]]:
                 yield stamp, connection.msgtype, reader.deserialize(data, connection.msgtype)
     except ClipError:
         raise
-    except Exception as error:  # from a damaged bag come its storage's own errors: of SQLite, Zstandard, UTF-8
+    except (
+        Exception
+    ) as error:  # from a damaged bag come its storage's own errors: of SQLite, Zstandard, UTF-8
         raise ClipError(f"{path} can't be read as a bag: {error}") from error

@@ -93,7 +93,9 @@ class DrawnClip:
 
     def __post_init__(self) -> None:
         if not min(self.width, self.height, self.frames, self.rate) > 0:
-            raise ClipError(f"a clip of {self.frames} frames of {self.width} x {self.height} at {self.rate}/s can't be drawn")
+            raise ClipError(
+                f"a clip of {self.frames} frames of {self.width} x {self.height} at {self.rate}/s can't be drawn"
+            )
 
     def __iter__(self) -> Iterator[Picture]:
         """(H, W, 3) uint8 RGB pictures."""
@@ -117,24 +119,41 @@ def _room(width: int, height: int, seed: int) -> Picture:
     rng = np.random.default_rng(seed)
     wide = width * 3 // 2
     cloud = sum(
-        cv2.resize(rng.normal(0, 24 / (level + 1), (3 * 2**level, 4 * 2**level)).astype(np.float32), (wide, height), interpolation=cv2.INTER_CUBIC)
+        cv2.resize(
+            rng.normal(0, 24 / (level + 1), (3 * 2**level, 4 * 2**level)).astype(np.float32),
+            (wide, height),
+            interpolation=cv2.INTER_CUBIC,
+        )
         for level in range(5)
     )
     wall = np.array([(150, 168, 176), (186, 160, 130)][seed % 2], np.float32)
-    room = np.repeat(np.asarray(cloud)[:, :, None], 3, axis=2) + wall
+    light = np.repeat(np.asarray(cloud)[:, :, None], 3, axis=2) + wall
     floor = height * 2 // 3
     planks = (np.arange(wide)[None, :] + (np.arange(height - floor)[:, None] * 0.6)) // max(8, wide // 24) % 2
-    room[floor:] = room[floor:] * 0.35 + np.array([110, 74, 44]) + planks[:, :, None] * 14
-    room = np.clip(room, 0, 255).astype(np.uint8)
+    light[floor:] = light[floor:] * 0.35 + np.array([110, 74, 44]) + planks[:, :, None] * 14
+    room: Picture = np.clip(light, 0, 255).astype(np.uint8)
     unit = max(2, height // 24)
     for column in range(4):
         x, y = wide * (2 * column + 1) // 8 - 3 * unit, 3 * unit
         colour = tuple(int(v) for v in rng.integers(40, 230, 3))
         cv2.rectangle(room, (x, y), (x + 6 * unit, y + 8 * unit), (60, 40, 30), cv2.FILLED)
-        cv2.rectangle(room, (x + unit // 2, y + unit // 2), (x + 6 * unit - unit // 2, y + 8 * unit - unit // 2), colour, cv2.FILLED)
+        cv2.rectangle(
+            room,
+            (x + unit // 2, y + unit // 2),
+            (x + 6 * unit - unit // 2, y + 8 * unit - unit // 2),
+            colour,
+            cv2.FILLED,
+        )
         for _ in range(12):
             centre = (int(x + unit + rng.integers(0, 4 * unit)), int(y + unit + rng.integers(0, 6 * unit)))
-            cv2.circle(room, centre, int(rng.integers(unit // 4 + 1, unit)), tuple(int(v) for v in rng.integers(0, 255, 3)), cv2.FILLED, cv2.LINE_AA)
+            cv2.circle(
+                room,
+                centre,
+                int(rng.integers(unit // 4 + 1, unit)),
+                tuple(int(v) for v in rng.integers(0, 255, 3)),
+                cv2.FILLED,
+                cv2.LINE_AA,
+            )
     return room
 
 
@@ -158,9 +177,20 @@ def _robot(picture: Picture, time: float, other: bool) -> None:
     arm = int(np.sin(time * 4) * 2 * unit)
     body = (70, 80, 96)
     cv2.rectangle(picture, (x, y - 5 * unit), (x + 3 * unit, y), body, cv2.FILLED)
-    cv2.rectangle(picture, (x + unit // 2, y - 7 * unit), (x + 5 * unit // 2, y - 5 * unit), (96, 110, 130), cv2.FILLED)
+    cv2.rectangle(
+        picture, (x + unit // 2, y - 7 * unit), (x + 5 * unit // 2, y - 5 * unit), (96, 110, 130), cv2.FILLED
+    )
     for eye in (1.0, 2.0):
-        cv2.circle(picture, (int(x + eye * unit), y - 6 * unit), unit // 3, (120, 230, 255), cv2.FILLED, cv2.LINE_AA)
-    cv2.line(picture, (x + 3 * unit, y - 4 * unit), (x + 5 * unit, y - 4 * unit + arm), body, unit // 2 + 1, cv2.LINE_AA)
+        cv2.circle(
+            picture, (int(x + eye * unit), y - 6 * unit), unit // 3, (120, 230, 255), cv2.FILLED, cv2.LINE_AA
+        )
+    cv2.line(
+        picture,
+        (x + 3 * unit, y - 4 * unit),
+        (x + 5 * unit, y - 4 * unit + arm),
+        body,
+        unit // 2 + 1,
+        cv2.LINE_AA,
+    )
     for wheel in (0.5, 2.5):
         cv2.circle(picture, (int(x + wheel * unit), y), unit * 2 // 3, (30, 30, 34), cv2.FILLED, cv2.LINE_AA)

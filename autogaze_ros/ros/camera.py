@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import autogaze_ros._process  # noqa: F401, I001  (before NumPy)
-
 import itertools
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +16,8 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, QoSReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
+
+import autogaze_ros._process  # noqa: F401  (before NumPy)
 
 from ..replay.bag_images import bag_images
 from ..replay.clips import ClipError, DrawnClip, Video
@@ -56,7 +56,9 @@ class Camera(Node):
         # Reliable, as most drivers are: then best-effort and reliable subscribers both match.
         profile = QoSProfile(depth=1, reliability=QoSReliabilityPolicy.RELIABLE)
         self._raw = self.create_publisher(Image, "image", profile)
-        self._compressed = self.create_publisher(CompressedImage, f"{self.resolve_topic_name('image')}/compressed", profile)
+        self._compressed = self.create_publisher(
+            CompressedImage, f"{self.resolve_topic_name('image')}/compressed", profile
+        )
         self.sent = 0
 
     def play(self) -> None:
@@ -105,9 +107,15 @@ class Camera(Node):
                 yield (stamp - first) / 1e9, _republish(kind, message)
             return
         if values["webcam"] >= 0:
-            yield from ((0.0, _picture(picture, "bgr", values["compressed"])) for picture in _webcam(values["webcam"]))
+            yield from (
+                (0.0, _picture(picture, "bgr", values["compressed"])) for picture in _webcam(values["webcam"])
+            )
             return
-        clip = Video(Path(values["video"])) if values["video"] else DrawnClip(values["width"], values["height"], values["frames"])
+        clip = (
+            Video(Path(values["video"]))
+            if values["video"]
+            else DrawnClip(values["width"], values["height"], values["frames"])
+        )
         rate = values["rate"] or clip.rate
         for index, picture in enumerate(clip):
             yield index / rate, _picture(picture, "rgb", values["compressed"])

@@ -57,7 +57,9 @@ class Statistics:
         with self._lock:
             self._last_error, self._error_at = text, time.monotonic()
 
-    def report(self, name: str, hardware_id: str, state: dict[str, Any], active: bool, warning: str = "") -> DiagnosticStatus:
+    def report(
+        self, name: str, hardware_id: str, state: dict[str, Any], active: bool, warning: str = ""
+    ) -> DiagnosticStatus:
         """The status for /diagnostics; rates count from the report before.
 
         Args:
@@ -70,7 +72,12 @@ class Statistics:
         now = time.monotonic()
         with self._lock:
             then, received, published, overload = self._reported
-            self._reported = (now, self.received, self.published, self.drops["overload"] + self.drops["transport"])
+            self._reported = (
+                now,
+                self.received,
+                self.published,
+                self.drops["overload"] + self.drops["transport"],
+            )
             seconds = max(now - then, 1e-6)
             rate_in, rate_out = (self.received - received) / seconds, (self.published - published) / seconds
             lost = self._reported[3] - overload
@@ -93,7 +100,10 @@ class Statistics:
         elif active and silent > 2:
             level, text = DiagnosticStatus.WARN, f"no image for {silent:.0f} s"
         elif active and lost:
-            level, text = DiagnosticStatus.WARN, f"{lost} frames dropped in {seconds:.0f} s, {rate_out:.1f} Hz out"
+            level, text = (
+                DiagnosticStatus.WARN,
+                f"{lost} frames dropped in {seconds:.0f} s, {rate_out:.1f} Hz out",
+            )
         elif warning:
             level, text = DiagnosticStatus.WARN, warning
         else:

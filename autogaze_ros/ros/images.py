@@ -57,7 +57,9 @@ _PACKED: dict[str, tuple[int, int, int | None]] = {
     "yuyv": (2, 1, cv2.COLOR_YUV2RGB_YUY2),
 }
 #: of these, what every cv_bridge converts
-_CV_BRIDGE = frozenset(("rgba8", "bgra8", "mono8", "mono16", "yuv422", "yuv422_yuy2", *(e for e in _PACKED if "bayer" in e)))
+_CV_BRIDGE = frozenset(
+    ("rgba8", "bgra8", "mono8", "mono16", "yuv422", "yuv422_yuy2", *(e for e in _PACKED if "bayer" in e))
+)
 #: a full plane of Y, then half as many rows of interleaved colour
 _PLANAR = {"nv12": cv2.COLOR_YUV2RGB_NV12, "nv21": cv2.COLOR_YUV2RGB_NV21}
 ENCODINGS = (*_PACKED, *_PLANAR)
@@ -76,7 +78,9 @@ def frame_from_image(message: Image) -> Frame:
     """
     encoding, width, height = message.encoding, int(message.width), int(message.height)
     if width < 1 or height < 1:
-        raise ImageError("size", f"image of {width} x {height} pixels: the camera driver must fill width and height")
+        raise ImageError(
+            "size", f"image of {width} x {height} pixels: the camera driver must fill width and height"
+        )
     if encoding in _PLANAR:
         pixels, order = _planar(message, width, height), "rgb"
     elif encoding in _PACKED:
@@ -116,7 +120,8 @@ def frame_from_compressed(message: CompressedImage) -> Frame:
         pixels = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     if pixels is None:
         raise ImageError(
-            "undecodable", f"{kind} image of {data.size} bytes is cut off or damaged; check the publisher and the network"
+            "undecodable",
+            f"{kind} image of {data.size} bytes is cut off or damaged; check the publisher and the network",
         )
     return Frame(pixels, stamp_of(message), "bgr", message.format)
 
@@ -133,10 +138,14 @@ def image_message(pixels: NDArray[np.uint8], encoding: str, header: Any) -> Imag
     data = array.array("B")  # anything but an array is copied byte by byte by the message's setter
     data.frombytes(memoryview(pixels).cast("B"))
     height, width = pixels.shape[:2]
-    return Image(header=header, height=height, width=width, encoding=encoding, step=pixels.nbytes // height, data=data)
+    return Image(
+        header=header, height=height, width=width, encoding=encoding, step=pixels.nbytes // height, data=data
+    )
 
 
-def compressed_message(pixels: NDArray[np.uint8], order: ChannelOrder, quality: int, header: Any) -> CompressedImage:
+def compressed_message(
+    pixels: NDArray[np.uint8], order: ChannelOrder, quality: int, header: Any
+) -> CompressedImage:
     """A JPEG message of a (H, W, 3) picture in either channel order; quality 1..100."""
     bgr = pixels if order == "bgr" else cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
     encoded = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
@@ -153,7 +162,9 @@ def _packed(message: Image, width: int, height: int) -> tuple[NDArray[np.uint8],
     data = _data(message, width * channels * depth, height)
     step = int(message.step)
     if conversion is None:
-        return np.ndarray((height, width, 3), np.uint8, data, 0, (step, 3, 1)), "rgb" if encoding == "rgb8" else "bgr"
+        return np.ndarray(
+            (height, width, 3), np.uint8, data, 0, (step, 3, 1)
+        ), "rgb" if encoding == "rgb8" else "bgr"
     if encoding in _CV_BRIDGE and (bridge := _cv_bridge()) is not None:
         return _through_cv_bridge(bridge, message), "rgb"
     if depth == 2:
@@ -162,13 +173,19 @@ def _packed(message: Image, width: int, height: int) -> tuple[NDArray[np.uint8],
         grey = cv2.convertScaleAbs(wide.astype(np.uint16), alpha=255 / 65535)
         return cv2.cvtColor(grey, conversion), "rgb"
     shape, strides = (height, width, channels), (step, channels, 1)
-    pixels = np.ndarray(shape, np.uint8, data, 0, strides) if channels > 1 else np.ndarray(shape[:2], np.uint8, data, 0, strides[::2])
+    pixels = (
+        np.ndarray(shape, np.uint8, data, 0, strides)
+        if channels > 1
+        else np.ndarray(shape[:2], np.uint8, data, 0, strides[::2])
+    )
     return cv2.cvtColor(pixels, conversion), "rgb"
 
 
 def _planar(message: Image, width: int, height: int) -> NDArray[np.uint8]:
     if width % 2 or height % 2:
-        raise ImageError("size", f"a {message.encoding} image needs an even width and height, got {width} x {height}")
+        raise ImageError(
+            "size", f"a {message.encoding} image needs an even width and height, got {width} x {height}"
+        )
     rows = height * 3 // 2
     data = _data(message, width, rows)
     planes = np.ndarray((rows, width), np.uint8, data, 0, (int(message.step), 1))
@@ -179,11 +196,15 @@ def _data(message: Image, row_bytes: int, rows: int) -> NDArray[np.uint8]:
     """The message's bytes as a flat view, sure to hold so many rows of so many bytes."""
     step, data = int(message.step), np.frombuffer(message.data, np.uint8)
     if step < row_bytes:
-        raise ImageError("step", f"step of {step} bytes is less than a row of {row_bytes}; the camera driver must set step")
+        raise ImageError(
+            "step", f"step of {step} bytes is less than a row of {row_bytes}; the camera driver must set step"
+        )
     needed = step * (rows - 1) + row_bytes
     if data.size < needed:
         what = f"{message.width} x {message.height} {message.encoding} image"
-        raise ImageError("short", f"{what} needs {needed} bytes, got {data.size}; the driver or a relay cut it off")
+        raise ImageError(
+            "short", f"{what} needs {needed} bytes, got {data.size}; the driver or a relay cut it off"
+        )
     return data
 
 
@@ -215,5 +236,7 @@ def _through_cv_bridge(bridge: Any, message: Image) -> NDArray[np.uint8]:
     try:
         pixels = bridge.imgmsg_to_cv2(message, "rgb8")
     except Exception as error:  # cv_bridge raises several kinds, all of them about this message
-        raise ImageError("encoding", f"encoding '{message.encoding}' could not be converted by cv_bridge: {error}") from error
+        raise ImageError(
+            "encoding", f"encoding '{message.encoding}' could not be converted by cv_bridge: {error}"
+        ) from error
     return np.ascontiguousarray(pixels, dtype=np.uint8)

@@ -92,7 +92,10 @@ def _place(gaze: GazeFrame, token: int) -> Fixation:
 
 def fixations_to_numpy(message: FixationArray) -> NDArray[Any]:
     """(N,) structured array of :data:`FIXATION_DTYPE`, one row a fixation."""
-    rows = [tuple(getattr(fixation, name) for name in FIXATION_DTYPE.names or ()) for fixation in message.fixations]
+    rows = [
+        tuple(getattr(fixation, name) for name in FIXATION_DTYPE.names or ())
+        for fixation in message.fixations
+    ]
     return np.array(rows, FIXATION_DTYPE)
 
 
@@ -111,7 +114,9 @@ def mask_message(gaze: GazeFrame, style: MaskStyle, header: Any) -> GazeMask:
 def mask_layers_from_numpy(bitmaps: list[NDArray[np.bool_]]) -> list[MaskLayer]:
     """Layers of (rows, cols) bool bitmaps."""
     return [
-        MaskLayer(rows=bitmap.shape[0], cols=bitmap.shape[1], bits=array.array("B", np.packbits(bitmap).tobytes()))
+        MaskLayer(
+            rows=bitmap.shape[0], cols=bitmap.shape[1], bits=array.array("B", np.packbits(bitmap).tobytes())
+        )
         for bitmap in bitmaps
     ]
 
@@ -127,6 +132,8 @@ def mask_to_numpy(message: GazeMask) -> list[NDArray[np.bool_]]:
         count = layer.rows * layer.cols
         bits = np.asarray(layer.bits, np.uint8)
         if bits.size * 8 < count:
-            raise ValueError(f"a {layer.rows} x {layer.cols} mask layer needs {-(-count // 8)} bytes, got {bits.size}")
+            raise ValueError(
+                f"a {layer.rows} x {layer.cols} mask layer needs {-(-count // 8)} bytes, got {bits.size}"
+            )
         bitmaps.append(np.unpackbits(bits, count=count).astype(bool).reshape(layer.rows, layer.cols))
     return bitmaps

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import autogaze_ros._process  # noqa: F401, I001  (before NumPy)
-
 import time
 import traceback
 from typing import Any
 
 import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.executors import ExternalShutdownException
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from sensor_msgs.msg import CompressedImage, Image
 from std_srvs.srv import SetBool, Trigger
-from diagnostic_msgs.msg import DiagnosticArray
+
+import autogaze_ros._process  # noqa: F401  (before NumPy)
 
 from ..gaze.sources import GazeSource, SourceError
 from ..pipeline import Pipeline, make_source
@@ -70,13 +70,15 @@ class GazeNode(LifecycleNode):
             return FAILURE
         self._pipeline = Pipeline(settings, source)
         self._outputs = Outputs(self, self._complain)
-        self.get_logger().info(f"configured: source {self._pipeline.source.name}, at most {settings.budget} tokens a frame")
+        self.get_logger().info(
+            f"configured: source {self._pipeline.source.name}, at most {settings.budget} tokens a frame"
+        )
         return super().on_configure(state)
 
     def _make_source(self, settings: Settings) -> GazeSource | None:
         """The source, or greedy in its place where that is allowed; None where neither."""
         try:
-            return make_source(settings, self.get_logger().info)
+            return make_source(settings, self._say)
         except SourceError as error:
             if not settings.fallback:
                 self._fail(f"not configured: {error}")
@@ -166,7 +168,7 @@ class GazeNode(LifecycleNode):
         plain = self.resolve_topic_name("image/compressed", only_expand=True)
         return CompressedImage, topic if topic != plain else f"{self.resolve_topic_name('image')}/compressed"
 
-    def _on_image(self, message: Any, info: dict[str, Any]) -> None:
+    def _on_image(self, message: Any, info: Any) -> None:
         arrived = self.get_clock().now().nanoseconds
         self._statistics.receive()
         self._count_lost(info)
@@ -192,11 +194,14 @@ class GazeNode(LifecycleNode):
     def _work(self, item: tuple[Any, int]) -> None:
         message, arrived = item
         pipeline, outputs, statistics = self._pipeline, self._outputs, self._statistics
-        assert pipeline is not None and outputs is not None
+        if pipeline is None or outputs is None:
+            return
         pipeline.settings = self._settings.current
         try:
             begun = time.perf_counter()
-            frame = frame_from_image(message) if isinstance(message, Image) else frame_from_compressed(message)
+            frame = (
+                frame_from_image(message) if isinstance(message, Image) else frame_from_compressed(message)
+            )
             gaze = pipeline.step(frame)
             computed = time.perf_counter() - begun
         except ImageError as error:
@@ -209,7 +214,9 @@ class GazeNode(LifecycleNode):
             return
         except Exception:  # a fault in this program: tell all, stay up
             statistics.drop("source")
-            self._complain(f"image dropped by a fault in this node, please report it:\n{traceback.format_exc()}", "fault")
+            self._complain(
+                f"image dropped by a fault in this node, please report it:\n{traceback.format_exc()}", "fault"
+            )
             return
         if gaze.keyframe and gaze.keyframe_cause not in ("interval", "start"):
             self._say_reset(gaze.keyframe_cause)
@@ -222,8 +229,15 @@ class GazeNode(LifecycleNode):
             return
         now = self.get_clock().now().nanoseconds
         # A stamp of 0 means that the driver sets none: no latency is known then.
-        times = {"latency": (now - frame.stamp) / 1e9, "arrival": (arrived - frame.stamp) / 1e9} if frame.stamp else {}
+        times = (
+            {"latency": (now - frame.stamp) / 1e9, "arrival": (arrived - frame.stamp) / 1e9}
+            if frame.stamp
+            else {}
+        )
         statistics.publish(compute=computed, **times)
+
+    def _say(self, text: str) -> None:
+        self.get_logger().info(text)
 
     def _say_reset(self, cause: str) -> None:
         words = {
@@ -244,7 +258,9 @@ class GazeNode(LifecycleNode):
         response.success = self._pipeline is not None
         if self._pipeline is not None:
             self._pipeline.request_keyframe()
-        response.message = "the next image starts afresh" if response.success else "the node is not configured"
+        response.message = (
+            "the next image starts afresh" if response.success else "the node is not configured"
+        )
         return response
 
     def _on_set_enabled(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
@@ -259,7 +275,11 @@ class GazeNode(LifecycleNode):
         pipeline, settings = self._pipeline, self._settings.current
         state: dict[str, Any] = {"source": settings.source}
         if pipeline is not None:
-            state |= {"source": pipeline.source.name, "model": pipeline.source.model, "device": pipeline.source.device}
+            state |= {
+                "source": pipeline.source.name,
+                "model": pipeline.source.model,
+                "device": pipeline.source.device,
+            }
             state |= {f"reset: {cause}": count for cause, count in sorted(pipeline.resets.items())}
         state["enabled"] = self._enabled
         name, active = f"{self.get_fully_qualified_name()}: gaze", self._active and self._enabled

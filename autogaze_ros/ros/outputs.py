@@ -10,6 +10,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from autogaze_ros.msg import FixationArray, GazeMask
 
 from ..gaze.frame import Frame
+from ..gaze.frame import Image as Picture
 from ..gaze.gaze_frame import GazeFrame
 from ..pipeline import Pipeline
 from ..render import Reconstruction, draw_caption, draw_overlay, token_picture
@@ -59,37 +60,41 @@ class Outputs:
     def publish(self, frame: Frame, gaze: GazeFrame, header: Any, pipeline: Pipeline) -> None:
         """Send every output that has a subscriber, under the header of the frame's image."""
         settings = pipeline.settings
-        wanted = {topic for topic, publisher in self._publishers.items() if publisher.get_subscription_count()}
+        wanted = {
+            topic for topic, publisher in self._publishers.items() if publisher.get_subscription_count()
+        }
         encoding = f"{frame.order}8"
         if "~/fixations" in wanted:
             self._publishers["~/fixations"].publish(self._fixations.write(gaze, header))
         if "~/mask" in wanted:
-            self._publishers["~/mask"].publish(mask_message(gaze, settings.mask_style, header))  # type: ignore[arg-type]
+            self._publishers["~/mask"].publish(mask_message(gaze, settings.mask_style, header))
         if "~/mask_image" in wanted:
-            self._publishers["~/mask_image"].publish(image_message(gaze.mask_image(settings.mask_style), "mono8", header))
+            self._publishers["~/mask_image"].publish(
+                image_message(gaze.mask_image(settings.mask_style), "mono8", header)
+            )
         pictures = wanted & {"~/overlay", "~/overlay/compressed", "~/reconstruction"}
         if not pictures:
             return
-        overlays = pictures - {"~/reconstruction"}
-        reconstruction = None
+        reconstruction: Picture = frame.pixels
         if "~/reconstruction" in pictures or settings.view == "interframe":
             reconstruction = self._reconstruct(frame, gaze, pipeline, settings)
         if "~/reconstruction" in pictures:
             self._publishers["~/reconstruction"].publish(image_message(reconstruction, encoding, header))
-        if overlays:
-            if settings.view == "interframe":
-                picture = reconstruction.copy()
-                if settings.annotate:
-                    draw_caption(picture, gaze, frame.order)
-            else:
-                picture = draw_overlay(frame, gaze, settings.mask_style, settings.opacity, settings.annotate)
-            if "~/overlay" in overlays:
-                self._publishers["~/overlay"].publish(image_message(picture, encoding, header))
-            if "~/overlay/compressed" in overlays:
-                message = compressed_message(picture, frame.order, settings.jpeg_quality, header)
-                self._publishers["~/overlay/compressed"].publish(message)
+        if pictures == {"~/reconstruction"}:
+            return
+        if settings.view == "interframe":
+            picture = reconstruction.copy()
+            if settings.annotate:
+                draw_caption(picture, gaze, frame.order)
+        else:
+            picture = draw_overlay(frame, gaze, settings.mask_style, settings.opacity, settings.annotate)
+        if "~/overlay" in pictures:
+            self._publishers["~/overlay"].publish(image_message(picture, encoding, header))
+        if "~/overlay/compressed" in pictures:
+            message = compressed_message(picture, frame.order, settings.jpeg_quality, header)
+            self._publishers["~/overlay/compressed"].publish(message)
 
-    def _reconstruct(self, frame: Frame, gaze: GazeFrame, pipeline: Pipeline, settings: Settings) -> Any:
+    def _reconstruct(self, frame: Frame, gaze: GazeFrame, pipeline: Pipeline, settings: Settings) -> Picture:
         if settings.reconstruction_fill == "token":
             return token_picture(pipeline.receiver.picture, frame)
         return self._reconstruction.update(frame, gaze)

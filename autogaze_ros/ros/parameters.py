@@ -55,9 +55,14 @@ class NodeSettings:
             settings = self.current.replaced(values)
         except SettingsError as error:
             return SetParametersResult(successful=False, reason=str(error))
-        fixed = [n for n in values if not table[n][1].live and getattr(settings, n) != getattr(self.current, n)]
+        fixed = [
+            n for n in values if not table[n][1].live and getattr(settings, n) != getattr(self.current, n)
+        ]
         if fixed and not self._may_change_all():
-            reason = f"{', '.join(fixed)} can only change before the node is configured: deactivate and clean it up first"
+            names = ", ".join(fixed)
+            reason = (
+                f"{names} can only change before the node is configured: deactivate and clean it up first"
+            )
             return SetParametersResult(successful=False, reason=reason)
         for name in values:
             self.problems.pop(name, None)
@@ -73,7 +78,11 @@ def _descriptor(default: Any, spec: Spec) -> ParameterDescriptor:
         descriptor.additional_constraints = f"one of: {', '.join(spec.choices)}"
     if spec.low is not None and spec.high is not None:
         if isinstance(default, int):
-            descriptor.integer_range = [IntegerRange(from_value=int(spec.low), to_value=int(spec.high), step=1)]
+            descriptor.integer_range = [
+                IntegerRange(from_value=int(spec.low), to_value=int(spec.high), step=1)
+            ]
         else:
-            descriptor.floating_point_range = [FloatingPointRange(from_value=float(spec.low), to_value=float(spec.high), step=0.0)]
+            descriptor.floating_point_range = [
+                FloatingPointRange(from_value=float(spec.low), to_value=float(spec.high), step=0.0)
+            ]
     return descriptor

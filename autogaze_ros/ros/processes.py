@@ -95,7 +95,10 @@ def run(
 
 
 def _spin_until(
-    recorder: Recorder, done: Callable[[], bool], gaze_node: subprocess.Popen[str], progress: Callable[[Recorder], None]
+    recorder: Recorder,
+    done: Callable[[], bool],
+    gaze_node: subprocess.Popen[str],
+    progress: Callable[[Recorder], None],
 ) -> None:
     seen, since = len(recorder.figures), time.monotonic()
     shown = 0.0
@@ -106,7 +109,9 @@ def _spin_until(
         if len(recorder.figures) != seen:
             seen, since = len(recorder.figures), time.monotonic()
         if time.monotonic() - since > 30:
-            raise DemoError("nothing came from gaze_node for 30 s; its log above says why, or messages don't reach this process")
+            raise DemoError(
+                "nothing came from gaze_node for 30 s; its log above says why, or messages don't reach this process"
+            )
         if time.monotonic() - shown > 0.1:
             shown = time.monotonic()
             progress(recorder)

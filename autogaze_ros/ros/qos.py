@@ -10,7 +10,9 @@ from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy, qos
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
 #: A camera's newest image; fits reliable and best-effort publishers alike.
-IMAGE_IN = QoSProfile(depth=1, reliability=QoSReliabilityPolicy.BEST_EFFORT, durability=QoSDurabilityPolicy.VOLATILE)
+IMAGE_IN = QoSProfile(
+    depth=1, reliability=QoSReliabilityPolicy.BEST_EFFORT, durability=QoSDurabilityPolicy.VOLATILE
+)
 #: Small messages, for subscribers of either kind.
 DATA_OUT = QoSProfile(depth=5, reliability=QoSReliabilityPolicy.RELIABLE)
 #: Pictures.
@@ -22,7 +24,9 @@ OVERRIDES = QoSOverridingOptions.with_default_policies()
 
 def subscription_events(topic: str, complain: Callable[[str], None]) -> SubscriptionEventCallbacks:
     """Event callbacks that name a publisher's policy that does not fit, once a topic."""
-    return SubscriptionEventCallbacks(incompatible_qos=_reporter(topic, "publisher", "subscription", complain))
+    return SubscriptionEventCallbacks(
+        incompatible_qos=_reporter(topic, "publisher", "subscription", complain)
+    )
 
 
 def publisher_events(topic: str, complain: Callable[[str], None]) -> PublisherEventCallbacks:
@@ -39,7 +43,7 @@ def _reporter(topic: str, peer: str, own: str, complain: Callable[[str], None]) 
             return
         seen.add(policy)
         complain(
-            f"a {peer} of {topic} asks for a {policy} that does not fit this node's, so no message passes between them; "
+            f"a {peer} of {topic} asks for a {policy} that does not fit this node's, so no message passes; "
             f"change it there, or here by the parameter qos_overrides.{topic}.{own}.{policy}"
         )
 

@@ -48,13 +48,15 @@ class AutoGazeSource:
         from ...model import AutoGaze, ModelError
 
         if str(folder) in ("", "."):
-            raise SourceError("the source autogaze needs the parameter model: a folder with model.safetensors")
+            raise SourceError(
+                "the source autogaze needs the parameter model: a folder with model.safetensors"
+            )
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         self._failures: tuple[type[Exception], ...] = (ModelError, torch.cuda.OutOfMemoryError)
         try:
             say(f"loading the model {folder} on {device}")
-            self._model = AutoGaze.from_folder(folder, device, getattr(torch, dtype), say)
+            self._model = AutoGaze.from_folder(folder, device, getattr(torch, dtype), progress=say)
             config = self._model.config
             self._stream = self._model.stream(window=window, policy=history)
         except self._failures as error:

@@ -48,7 +48,9 @@ class Gaze:
     def unpredicted(ids: NDArray[np.integer], confidence: NDArray[np.floating]) -> Gaze:
         """A gaze of a source that predicts no loss."""
         return Gaze(
-            np.asarray(ids, np.int32), np.asarray(confidence, np.float32), np.full(len(ids), np.nan, np.float32)
+            np.asarray(ids, np.int32),
+            np.asarray(confidence, np.float32),
+            np.full(len(ids), np.nan, np.float32),
         )
 
 

@@ -86,7 +86,9 @@ def choose(
 class _Stack:
     """Tokens lying over each other on the error map, the finest on top, and what adding or removing one changes."""
 
-    def __init__(self, layout: TokenLayout, errors: NDArray[np.float64], scale_errors: NDArray[np.float64]) -> None:
+    def __init__(
+        self, layout: TokenLayout, errors: NDArray[np.float64], scale_errors: NDArray[np.float64]
+    ) -> None:
         side = errors.shape[0]
         self.layout, self.side = layout, side
         self.pools = _pools(layout, side)
@@ -109,12 +111,15 @@ class _Stack:
 
     def gains(self) -> NDArray[np.float64]:
         """(count,) fall of the total error if each token were added; a token already there gains 0."""
-        pooled = [(p @ m @ p.T).ravel() for p, m in zip(self.pools, self._gain_maps, strict=True)]
+        pooled: list[NDArray[np.float64]] = [
+            (p @ m @ p.T).ravel() for p, m in zip(self.pools, self._gain_maps, strict=True)
+        ]
         return np.concatenate(pooled)
 
     def costs(self) -> NDArray[np.float64]:
         """(count + 1,) rise of the total error if each token were taken away."""
-        return np.bincount(self._owner.ravel(), self._cost_map.ravel(), self.layout.count + 1)
+        counts = np.bincount(self._owner.ravel(), self._cost_map.ravel(), self.layout.count + 1)
+        return counts.astype(np.float64)
 
     def set(self, token: int, present: bool) -> None:
         """Add a token or take it away."""
@@ -154,7 +159,7 @@ class _Stack:
 @lru_cache(maxsize=8)
 def _pools(layout: TokenLayout, side: int) -> list[NDArray[np.float64]]:
     """One (grid, side) matrix a scale that sums the map's rows into the grid's."""
-    return [np.kron(np.eye(grid), np.ones((1, side // grid))) for grid in layout.grids]
+    return [np.kron(np.eye(grid), np.ones((1, side // grid))).astype(np.float64) for grid in layout.grids]
 
 
 @lru_cache(maxsize=8)

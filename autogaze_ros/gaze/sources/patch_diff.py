@@ -46,7 +46,9 @@ class PatchDiffSource:
         cells = order[(change >= needed)[order] & (change[order] > 0)][: limits.budget]
         self._gazed[:] = False
         self._gazed[cells] = self._seen[cells] = True
-        _cells(self._accepted, grid)[cells // grid, :, cells % grid] = _cells(image, grid)[cells // grid, :, cells % grid]
+        _cells(self._accepted, grid)[cells // grid, :, cells % grid] = _cells(image, grid)[
+            cells // grid, :, cells % grid
+        ]
         confidence = change[cells] / (change[cells] + threshold)
         return Gaze.unpredicted(cells + self.layout.offsets[-1], confidence)
 
