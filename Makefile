@@ -6,6 +6,9 @@ PYTHON ?= python3
 # TORCH= leaves torch out: all but the source "autogaze" works without it.
 TORCH ?= torch==2.13.0
 
+# A sourced ROS must not mix with the one in .venv.
+unexport AMENT_PREFIX_PATH CMAKE_PREFIX_PATH COLCON_PREFIX_PATH LD_LIBRARY_PATH PYTHONPATH ROS_DISTRO RMW_IMPLEMENTATION
+
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -q
 # What the installed package is made from. Not the Python sources: .venv reads them from here.
