@@ -16,9 +16,10 @@ from .base import Gaze, Limits
 class GreedySource:
     """Takes the token with the largest fall of the receiver's total squared error, until enough is done.
 
-    It stops when the target PSNR is met or no token helps; once the budget is full, a further token must
-    help more than the least missed of those taken before, which it replaces. What a finer token has shown
-    in this frame a coarser one does not cover again. Confidence is the share of its cell's error that a
+    It stops when the target PSNR is met or no token helps. A token replaces the least missed of those taken
+    before where it helps more than that one, and otherwise adds to them while the budget lasts, so that more
+    budget never shows a worse picture. What a finer token has shown in this frame a coarser one does not
+    cover again. Confidence is the share of its cell's error that a
     token took away when it was chosen, 0..1.
     """
 
@@ -58,6 +59,9 @@ def choose(
     """
     stack = _Stack(layout, errors, scale_errors)
     shares: dict[int, float] = {}  # of the tokens chosen, in the order of choice
+    size = 0
+    # Swapping at every size, not only once the budget is full, makes a smaller budget's choice a stage on
+    # the way to a larger one's: more budget never shows a worse picture.
     while stack.errors.sum() > enough:
         gains = stack.gains()
         best = int(gains.argmax())
@@ -65,9 +69,12 @@ def choose(
             break
         shares[best] = float(gains[best]) / float(stack.errors[stack.cell(best)].sum())
         stack.set(best, True)
-        if len(shares) > budget:
+        if len(shares) > size:
             costs = stack.costs()
             least = min(reversed(shares), key=lambda token: costs[token])
+            if least == best and size < budget:
+                size += 1
+                continue
             stack.set(least, False)
             del shares[least]
             if least == best:
