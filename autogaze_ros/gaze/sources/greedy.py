@@ -62,53 +62,62 @@ def choose(
     size = 0
     # Swapping at every size, not only once the budget is full, makes a smaller budget's choice a stage on
     # the way to a larger one's: more budget never shows a worse picture.
-    while stack.errors.sum() > enough:
-        gains = stack.gains()
-        best = int(gains.argmax())
-        if gains[best] <= 0:
+    while stack.total > enough:
+        best = int(stack.gains.argmax())
+        gain = float(stack.gains[best])
+        if gain <= 0:
             break
-        shares[best] = float(gains[best]) / float(stack.errors[stack.cell(best)].sum())
+        shares[best] = gain / float(stack.errors[stack.cell(best)].sum())
         stack.set(best, True)
-        if len(shares) > size:
-            costs = stack.costs()
-            least = min(reversed(shares), key=lambda token: costs[token])
-            if least == best and size < budget:
-                size += 1
-                continue
+        if len(shares) <= size:
+            continue
+        least = int(stack.costs.argmin())
+        # Of equals the newest goes, or a pair of them could replace each other for ever.
+        if stack.costs[best] > stack.costs[least]:
             stack.set(least, False)
             del shares[least]
-            if least == best:
-                break
-    # What finer tokens hid later is not sent. One at a time: a token may have hidden what is under it.
-    while shares:
-        costs = stack.costs()
-        least = min(reversed(shares), key=lambda token: costs[token])
-        if costs[least] > 0:
+        elif size < budget:
+            size += 1
+        else:
+            stack.set(best, False)
+            del shares[best]
             break
+    # What finer tokens hid later is not sent. One at a time: a token may have hidden what is under it.
+    while shares and stack.costs[least := int(stack.costs.argmin())] <= 0:
         stack.set(least, False)
         del shares[least]
     return np.array(list(shares), np.int64), np.array(list(shares.values()))
 
 
 class _Stack:
-    """Tokens lying over each other on the error map, the finest on top, and what adding or removing one changes."""
+    """Tokens lying over each other on the error map, the finest on top, and what adding or removing one changes.
+
+    All numbers are whole and below 2^53, so float64 sums are exact however they are kept up to date.
+    """
 
     def __init__(
         self, layout: TokenLayout, errors: NDArray[np.float64], scale_errors: NDArray[np.float64]
     ) -> None:
         side = errors.shape[0]
         self.layout, self.side = layout, side
-        self.pools = _pools(layout, side)
-        self.token_maps = _token_maps(layout, side)
         self.base, self.scale_errors = errors, scale_errors
-        self.scales = np.arange(len(layout.grids))[:, None, None]
-        self.chosen = np.zeros(scale_errors.shape, bool)
-        #: error of what is on top in each map cell
+        #: error of what is on top in each map cell, and its sum
         self.errors = errors.copy()
-        self._gain_maps = errors - scale_errors
+        self.total = float(errors.sum())
+        #: (count,) fall of the total error if each token were added; 0 for one that is there
+        self.gains: NDArray[np.float64] = np.empty(layout.count)
+        #: (count,) rise of the total error if each token were taken away; inf for one that is not there
+        self.costs: NDArray[np.float64] = np.full(layout.count, np.inf)
+        self._token_maps = _token_maps(layout, side)
+        self._scales = np.arange(len(layout.grids))[:, None, None]
+        self._gain_maps = (
+            errors - scale_errors
+        )  # fall of each map cell's error if each scale were added there
         self._cost_map = np.zeros_like(errors)
-        self._owner = np.full(errors.shape, layout.count)  # the token on top; count where there is none
-        self._bare = np.ones(errors.shape, bool)  # no token at all
+        self._owner = np.full(errors.shape, -1)  # the token on top
+        self._chosen = np.zeros(scale_errors.shape, bool)
+        for pool, gain_map, offset in zip(_pools(layout, side), self._gain_maps, layout.offsets, strict=True):
+            self.gains[offset : offset + len(pool) ** 2] = (pool @ gain_map @ pool.T).ravel()
 
     def cell(self, token: int) -> tuple[slice, slice]:
         """Rows and columns of the map that a token covers."""
@@ -116,51 +125,53 @@ class _Stack:
         block = self.side // grid
         return slice(row * block, (row + 1) * block), slice(col * block, (col + 1) * block)
 
-    def gains(self) -> NDArray[np.float64]:
-        """(count,) fall of the total error if each token were added; a token already there gains 0."""
-        pooled: list[NDArray[np.float64]] = [
-            (p @ m @ p.T).ravel() for p, m in zip(self.pools, self._gain_maps, strict=True)
-        ]
-        return np.concatenate(pooled)
-
-    def costs(self) -> NDArray[np.float64]:
-        """(count + 1,) rise of the total error if each token were taken away."""
-        counts = np.bincount(self._owner.ravel(), self._cost_map.ravel(), self.layout.count + 1)
-        return counts.astype(np.float64)
-
     def set(self, token: int, present: bool) -> None:
         """Add a token or take it away."""
         scale, cell = int(self.layout.table[token, 0]), self.cell(token)
-        self.chosen[(scale, *cell)] = present
-        if present and self._bare[cell].all():
-            self._set_first(token, scale, cell)
-            return
+        layers = (slice(None), *cell)
+        self._chosen[(scale, *cell)] = present
+        errors = self.scale_errors[layers]
+        gains = self._gain_maps[layers]
+        before = gains.copy()
+        if present and self._owner[cell].max() < 0:  # alone in its place, by far the most frequent case
+            top = errors[scale]
+            np.subtract(top, errors, out=gains)
+            gains[:scale] = 0
+            self.costs[token] = self.gains[token]
+            self._cost_map[cell] = self.base[cell] - top
+            self._owner[cell] = token
+        else:
+            top = self._restack(cell, errors, gains)
+            if not present:
+                self.costs[token] = np.inf
+        self.total += float(top.sum() - self.errors[cell].sum())
+        self.errors[cell] = top
+        np.add.at(self.gains, self._token_maps[layers].ravel(), (gains - before).ravel())
+
+    def _restack(
+        self, cell: tuple[slice, slice], errors: NDArray[np.float64], gains: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Find out anew what is on top in a cell and under it; returns the errors on top."""
         top = under = self.base[cell]
         level = np.full(top.shape, -1)
-        owner = np.full(top.shape, self.layout.count)
-        errors = self.scale_errors[(slice(None), *cell)]
-        for index in range(len(self.layout.grids)):
-            here = self.chosen[(index, *cell)]
+        owner = np.full(top.shape, -1)
+        for index, here in enumerate(self._chosen[(slice(None), *cell)]):
             if here.any():
                 under = np.where(here, top, under)
                 top = np.where(here, errors[index], top)
                 level[here] = index
-                owner[here] = self.token_maps[(index, *cell)][here]
-        self.errors[cell] = top
+                owner[here] = self._token_maps[(index, *cell)][here]
+        old, costs = self._owner[cell], self._cost_map[cell]
+        touched = np.union1d(old, owner)
+        touched = touched[touched >= 0]
+        # A token that comes on top, or back to it, begins its sum at 0.
+        self.costs[touched[np.isinf(self.costs[touched])]] = 0
+        np.subtract.at(self.costs, old[old >= 0], costs[old >= 0])
         self._cost_map[cell] = under - top
         self._owner[cell] = owner
-        self._bare[cell] = owner == self.layout.count
-        self._gain_maps[(slice(None), *cell)] = np.where(level < self.scales, top - errors, 0)
-
-    def _set_first(self, token: int, scale: int, cell: tuple[slice, slice]) -> None:
-        """Add a token where there is none yet, by far the most frequent case."""
-        errors = self.scale_errors[(slice(scale, None), *cell)]
-        self.errors[cell] = errors[0]
-        self._cost_map[cell] = self.base[cell] - errors[0]
-        self._owner[cell] = token
-        self._bare[cell] = False
-        self._gain_maps[(slice(0, scale), *cell)] = 0
-        self._gain_maps[(slice(scale, None), *cell)] = errors[0] - errors
+        np.add.at(self.costs, owner[owner >= 0], (under - top)[owner >= 0])
+        gains[:] = np.where(level < self._scales, top - errors, 0)
+        return top
 
 
 @lru_cache(maxsize=8)
