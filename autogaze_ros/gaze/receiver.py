@@ -48,8 +48,8 @@ class TokenReceiver:
         self._pool = np.kron(np.eye(self.map_side, dtype=np.float32), np.ones((block, 1), np.float32))
         # Sums over whole map cells of a working size above 448 pixels can pass 2^24, where float32 has gaps.
         self._pool_rows = self._pool.T.astype(np.float32 if block**2 * 255**2 < 2**24 else np.float64)
-        #: (scales, side, side) float64: error of each map cell of the observed frame if shown at each scale.
-        self.scale_errors = np.zeros((len(layout.grids), self.map_side, self.map_side))
+        self._scale_errors = np.zeros((len(layout.grids), self.map_side, self.map_side))
+        self._measured = [False] * len(self._spreaders)  # of the scales, for the observed frame
         #: (side, side) float64: error of what the receiver shows now against the observed frame.
         self.errors = np.zeros((self.map_side, self.map_side))
         # Every frame reuses these: fresh arrays of this size cost page faults, more than the arithmetic.
@@ -72,6 +72,13 @@ class TokenReceiver:
         mean = float(self.errors.sum()) / self._picture.size
         return math.inf if mean == 0 else 10 * math.log10(255**2 / mean)
 
+    @property
+    def scale_errors(self) -> NDArray[np.float64]:
+        """(scales, side, side): error of each map cell of the observed frame if shown at each scale."""
+        for scale in range(len(self._spreaders)):
+            self._as_shown(scale)
+        return self._scale_errors
+
     def error_at(self, psnr: float) -> float:
         """The total squared error at which the picture has this PSNR in dB; 0 at inf."""
         return self._picture.size * 255.0**2 * 10 ** (-psnr / 10)
@@ -91,8 +98,7 @@ class TokenReceiver:
                 f"the receiver compares ({size}, {size}, 3) uint8 images, got {image.dtype} of shape {image.shape}"
             )
         self._planes[:] = image.transpose(2, 0, 1)
-        for index, spreader in enumerate(self._spreaders):
-            self._measure(spreader(self._planes), self.scale_errors[index])
+        self._measured = [False] * len(self._spreaders)
         self._measure(self._picture, self.errors)
 
     def show(self, ids: ArrayLike) -> None:
@@ -102,13 +108,22 @@ class TokenReceiver:
             ids: (N,) token ids in any order.
         """
         size, side = self.layout.size, self.map_side
-        shown = [*(spreader.result for spreader in self._spreaders), self._planes]
         for scale, grid, row, col in self.layout.locate(np.sort(np.asarray(ids, np.int64))).tolist():
             box, block = size // grid, side // grid
             pixels = slice(row * box, (row + 1) * box), slice(col * box, (col + 1) * box)
             cells = slice(row * block, (row + 1) * block), slice(col * block, (col + 1) * block)
-            self._picture[:, *pixels] = shown[scale][:, *pixels]
-            self.errors[cells] = self.scale_errors[scale][cells]
+            self._picture[:, *pixels] = self._as_shown(scale)[:, *pixels]
+            self.errors[cells] = self._scale_errors[scale][cells]
+
+    def _as_shown(self, scale: int) -> Planes:
+        """The observed frame as one scale's tokens show it; made when first asked for, and its errors with it."""
+        if scale == len(self._spreaders):  # the finest shows every pixel
+            return self._planes
+        spreader = self._spreaders[scale]
+        if not self._measured[scale]:
+            self._measured[scale] = True
+            self._measure(spreader(self._planes), self._scale_errors[scale])
+        return spreader.result
 
     def _measure(self, shown: Planes, errors: NDArray[np.float64]) -> None:
         difference = np.subtract(shown, self._planes, out=self._scratch)
@@ -119,6 +134,24 @@ class TokenReceiver:
         np.sum(pooled, axis=0, dtype=np.float64, out=errors)
 
 
+def averaged_patches(image: Image, layout: TokenLayout, grid: int) -> Image:
+    """What the tokens of one scale carry of a frame.
+
+    Args:
+        image: (size, size, 3) uint8 RGB.
+        layout: the grids; its size is the image's.
+        grid: of the scale.
+
+    Returns:
+        (grid, grid, patch, patch, 3) uint8.
+    """
+    planes = np.ascontiguousarray(image.transpose(2, 0, 1), dtype=np.float32)
+    if grid != layout.grids[-1]:
+        planes = _CellFilter(layout, grid).averaged(planes)
+    cells = planes.astype(np.uint8).reshape(3, grid, layout.patch, grid, layout.patch)
+    return np.ascontiguousarray(cells.transpose(1, 3, 2, 4, 0))
+
+
 class _CellFilter:
     """Shows a picture as one scale's tokens do: cells averaged to patches and spread back to their boxes."""
 
@@ -126,14 +159,18 @@ class _CellFilter:
         self.grid = grid
         box = layout.size // grid
         self.down, self.up = _averaging(layout.patch, box), _interpolation(layout.patch, box)
-        self.patches = np.empty((3, grid * layout.patch, grid * layout.patch), np.float32)
+        self._patches = np.empty((3, grid * layout.patch, grid * layout.patch), np.float32)
         self.result = np.empty((3, layout.size, layout.size), np.float32)
 
     def __call__(self, planes: Planes) -> Planes:
         """(3, size, size) to the same shape; the result is overwritten by the next call."""
-        self._apply(self.down, planes, self.patches)
-        self._apply(self.up, self.patches, self.result)
+        self._apply(self.up, self.averaged(planes), self.result)
         return self.result
+
+    def averaged(self, planes: Planes) -> Planes:
+        """(3, grid * patch, grid * patch): the pixels that the scale's tokens carry; the next call overwrites them."""
+        self._apply(self.down, planes, self._patches)
+        return self._patches
 
     def _apply(self, matrix: Planes, planes: Planes, out: Planes) -> None:
         to, of = matrix.shape
@@ -153,9 +190,8 @@ def _averaging(patch: int, box: int) -> Planes:
     """(patch, box) whole-number weights of area averaging; each row has the same sum."""
     weights = np.zeros((patch, box), np.int64)
     for i in range(patch):
-        for x in range(
-            box
-        ):  # overlap of [i, i + 1) * box and [x, x + 1) * patch, in units of 1 / patch pixel
+        for x in range(box):
+            # Overlap of [i, i + 1) * box and [x, x + 1) * patch, in units of 1 / patch pixel.
             weights[i, x] = max(0, min((i + 1) * box, (x + 1) * patch) - max(i * box, x * patch))
     return (weights // np.gcd.reduce(weights.ravel())).astype(np.float32)
 

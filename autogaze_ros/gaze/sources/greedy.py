@@ -33,6 +33,8 @@ class GreedySource:
     def step(self, frame: Frame, receiver: TokenReceiver, limits: Limits, keyframe: bool) -> Gaze:
         """Choose by the receiver's error maps alone; a keyframe needs nothing more, for the receiver is blank then."""
         enough = receiver.error_at(limits.target_psnr)
+        if receiver.errors.sum() <= enough:  # a still scene: the errors of the scales need not be known
+            return Gaze.unpredicted(np.empty(0, np.int64), np.empty(0))
         ids, shares = choose(self.layout, receiver.errors, receiver.scale_errors, limits.budget, enough)
         return Gaze.unpredicted(ids, shares)
 
