@@ -4,14 +4,13 @@ ros2 launch autogaze_ros autogaze.launch.py image:=/camera/image_raw
 ros2 launch autogaze_ros autogaze.launch.py cameras:=front,rear image:=image_raw
 """
 
-import os
-from pathlib import Path
-
 from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
 from launch_ros.actions import Node
 
-CONFIG = Path(__file__).resolve().parent.parent / "config"  # share/autogaze_ros/config, or a checkout's
+from autogaze_ros.resources import share_folder, transport_environment
+
+CONFIG = share_folder() / "config"
 
 ARGUMENTS = {  # name: (default, description); an empty default leaves the word to the parameter file
     "image": ("image_raw", "image topic, without /compressed; relative to the camera's namespace"),
@@ -27,15 +26,6 @@ ARGUMENTS = {  # name: (default, description); an empty default leaves the word 
     "log_level": ("info", "debug, info, warn, error or fatal"),
     "rviz": ("false", "true: open RViz on the first camera"),
 }
-
-
-def profile_variable(environ):
-    """Name of the variable that gives our profile to Fast DDS; None where that isn't for us to do."""
-    chosen = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_BUILTIN_TRANSPORTS")
-    if any(environ.get(c) for c in chosen) or "fastrtps" not in environ.get("RMW_IMPLEMENTATION", "fastrtps"):
-        return None
-    old = environ.get("ROS_DISTRO") in ("humble", "iron", "jazzy")  # Fast DDS 2 knows the old name only
-    return "FASTRTPS_DEFAULT_PROFILES_FILE" if old else "FASTDDS_DEFAULT_PROFILES_FILE"
 
 
 def flag(name, value):
@@ -64,10 +54,7 @@ def actions(context):
     image = args["image"].rstrip("/")
     parameters = {name: flag(name, args[name]) for name in ("autostart", "use_sim_time")}
     parameters.update({name: args[name] for name in ("image_transport", "source", "model") if args[name]})
-    result = []
-    variable = profile_variable(os.environ)
-    if variable:
-        result.append(SetEnvironmentVariable(variable, str(CONFIG / "fastdds_shm.xml")))
+    result = [SetEnvironmentVariable(name, value) for name, value in transport_environment().items()]
     namespaces = camera_namespaces(args["cameras"], args["namespace"].rstrip("/"), image)
     for namespace in namespaces:
         result.append(

@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from autogaze_ros.resources import share_folder
+
 PREFIXES = [Path(p) for p in (*os.environ.get("AMENT_PREFIX_PATH", "").split(":"), sys.prefix) if p]
 PREFIX = next((p for p in PREFIXES if (p / "share/autogaze_ros").is_dir()), None)
-CONFIG = Path(__file__).parents[2] / "config"
+CONFIG = share_folder() / "config"
 
 
 def of_kind(actions, kind):

@@ -38,7 +38,7 @@ def test_one_version_everywhere():
 
 def test_name_and_licence_agree():
     assert PACKAGE_XML.findtext("name") == PYPROJECT["project"]["name"] == "autogaze_ros"
-    assert PACKAGE_XML.findtext("license") == PYPROJECT["project"]["license"]["text"] == "Apache-2.0"
+    assert PACKAGE_XML.findtext("license") == PYPROJECT["project"]["license"] == "Apache-2.0"
     text = (ROOT / "LICENSE").read_text()
     assert "Apache License" in text
     assert "the autogaze_ros authors" in text
