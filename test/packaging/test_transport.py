@@ -8,8 +8,16 @@ from xml.etree import ElementTree
 
 import pytest
 
+from autogaze_ros.resources import transport_environment
+
 PROFILE = Path(__file__).parents[2] / "config/fastdds_shm.xml"
 IMAGES = 20
+CHOICES = (
+    "FASTDDS_BUILTIN_TRANSPORTS",
+    "FASTDDS_DEFAULT_PROFILES_FILE",
+    "FASTRTPS_DEFAULT_PROFILES_FILE",
+    "RMW_IMPLEMENTATION",
+)
 
 # Sends 1920 x 1080 rgb8 at 20 Hz, as a camera driver would.
 CAMERA = f"""
@@ -51,11 +59,9 @@ def test_large_images_arrive_best_effort(monkeypatch):
     from rclpy.qos import qos_profile_sensor_data
     from sensor_msgs.msg import Image
 
-    for name in ("FASTDDS_BUILTIN_TRANSPORTS", "FASTRTPS_DEFAULT_PROFILES_FILE", "RMW_IMPLEMENTATION"):
+    for name in CHOICES:
         monkeypatch.delenv(name, raising=False)
-    camera = subprocess.Popen(
-        [sys.executable, "-c", CAMERA], env=os.environ | {"FASTDDS_DEFAULT_PROFILES_FILE": str(PROFILE)}
-    )
+    camera = subprocess.Popen([sys.executable, "-c", CAMERA], env=os.environ | transport_environment())
     context = rclpy.Context()
     rclpy.init(context=context)
     node = rclpy.create_node("receiver", context=context)
