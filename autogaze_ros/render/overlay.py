@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -115,12 +116,25 @@ def _tint(
     finest = np.full(coverage.counts.shape, -1)
     for (x0, y0, x1, y1), scale in zip(coverage.spans.tolist(), scales.tolist(), strict=True):
         finest[y0:y1, x0:x1] = scale
-    # Blending 8-bit pixels with one colour is a table of 256 entries a channel.
-    values = np.arange(256, dtype=np.float32)[None, :, None]
-    tables = [
-        np.rint(values * (1 - opacity) + np.asarray(colour, np.float32) * opacity).astype(np.uint8)
-        for colour in colours
-    ]
-    for x0, y0, x1, y1, scale in coverage.rectangles(finest):
-        part = image[y0:y1, x0:x1]
-        cv2.LUT(part, tables[scale % len(tables)], dst=part)
+    blend_rectangles(image, coverage.rectangles(finest), colours, opacity)
+
+
+def blend_rectangles(
+    image: NDArray[np.uint8],
+    rectangles: list[tuple[int, int, int, int, int]],
+    colours: list[tuple[int, int, int]],
+    opacity: float,
+) -> None:
+    """Blend rectangles ``x0, y0, x1, y1, index`` of an image with the colour of their index, in place."""
+    strips = [_strip(image.shape[1], colour) for colour in colours]
+    for x0, y0, x1, y1, index in rectangles:
+        strip = strips[index % len(strips)]
+        for top in range(y0, y1, len(strip)):
+            part = image[top : min(top + len(strip), y1), x0:x1]
+            cv2.addWeighted(part, 1 - opacity, strip[: part.shape[0], : x1 - x0], opacity, 0, dst=part)
+
+
+@lru_cache(maxsize=32)
+def _strip(width: int, colour: tuple[int, int, int]) -> NDArray[np.uint8]:
+    """(32, width, 3) of one colour: a second operand for blending that stays in the processor's cache."""
+    return np.full((32, width, 3), colour, np.uint8)
