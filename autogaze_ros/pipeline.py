@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .gaze.frame import Frame
+from .gaze.frame import Frame, Image
 from .gaze.gaze_frame import GazeFrame
+from .gaze.metrics import psnr_from_error
 from .gaze.receiver import TokenReceiver
-from .gaze.sources import GazeSource, GreedySource, PatchDiffSource
+from .gaze.sources import Gaze, GazeSource, GreedySource, Look, PatchDiffSource, step_together
+from .gaze.tiling import Tiling, share_out
 from .settings import Settings
 
 
@@ -47,9 +50,13 @@ class Pipeline:
     def __init__(self, settings: Settings, source: GazeSource | None = None) -> None:
         self.settings = settings
         self.source = source if source is not None else make_source(settings)
-        self.receiver = TokenReceiver(self.source.layout)
         #: how often the stream started afresh, by cause
         self.resets: Counter[str] = Counter()
+        self._resolution, self._overlap = settings.resolution, settings.tile_overlap
+        # One of each a tile; the first pair is there from the start, as every frame has a tile.
+        self._sources = [self.source]
+        self._receivers = [TokenReceiver(self.source.layout)]
+        self._tiling: Tiling | None = None
         self._requests: deque[str] = deque()  # may grow from another thread at any time
         self._failed = False
         self._frame_index = 0
@@ -69,8 +76,7 @@ class Pipeline:
         Raises:
             SourceError: the source failed on this frame; the next one starts the stream afresh.
         """
-        working = frame.working(self.source.layout.size)
-        cause = self._keyframe_cause(frame, working)
+        cause = self._keyframe_cause(frame)
         keyframe = bool(cause)
         # Should anything below fail, what was half done must not be built on.
         self._failed = True
@@ -78,33 +84,99 @@ class Pipeline:
             self.resets[cause] += 1
             if cause != "interval":
                 self._frame_index = 0
-            self.receiver.reset()
-        self.receiver.observe(working)
-        gaze = self.source.step(frame, self.receiver, self.settings.limits(keyframe), keyframe)
-        self.receiver.show(gaze.ids)
-        result = GazeFrame(
-            stamp=frame.stamp,
-            width=frame.width,
-            height=frame.height,
-            source=self.source.name,
-            model=self.source.model,
-            layout=self.source.layout,
-            frame_index=self._frame_index,
-            keyframe=keyframe,
-            keyframe_cause=cause,
-            ids=gaze.ids,
-            boxes=self.source.layout.boxes(gaze.ids, frame.width, frame.height),
-            confidence=gaze.confidence,
-            predicted_losses=gaze.predicted_loss,
-            psnr=self.receiver.psnr,
-        )
+        tiling = self._tile(frame, keyframe)
+        looks = self._looks(tiling.cut(frame), keyframe)
+        gazes = step_together(looks)
+        for look, gaze in zip(looks, gazes, strict=True):
+            look.receiver.show(gaze.ids)
+        result = self._gather(frame, tiling, looks, gazes, cause)
         self._failed = False
         self._frame_index += 1
         return result
 
-    def _keyframe_cause(self, frame: Frame, working: NDArray[np.uint8]) -> str:
+    def token_picture(self, frame: Frame) -> Image:
+        """(H, W, 3) uint8 in the frame's channel order: what the tokens alone carry, at the size of the last frame.
+
+        Raises:
+            ValueError: the frame has another size than the one that was stepped last.
+        """
+        if self._tiling is None:
+            raise ValueError("no frame was stepped yet")
+        picture = self._tiling.assemble(
+            [receiver.picture for receiver in self._receivers[: self._tiling.count]]
+        )
+        if picture.shape != frame.pixels.shape:
+            raise ValueError(f"the last frame was of {picture.shape[1]} x {picture.shape[0]} pixels")
+        return picture if frame.order == "rgb" else np.ascontiguousarray(picture[:, :, ::-1])
+
+    def _tile(self, frame: Frame, keyframe: bool) -> Tiling:
+        """The tiling of the frame's size, with a source and a receiver for each tile."""
+        tiling = self._tiling
+        if tiling is None or (tiling.width, tiling.height) != (frame.width, frame.height):
+            tiling = Tiling(self.source.layout, frame.width, frame.height, self._resolution, self._overlap)
+            self._tiling = tiling
+            for _ in range(len(self._sources), tiling.count):
+                self._sources.append(self.source.another())
+                self._receivers.append(TokenReceiver(self.source.layout))
+        if keyframe:
+            for receiver in self._receivers:
+                receiver.reset()
+        return tiling
+
+    def _looks(self, frames: list[Frame], keyframe: bool) -> list[Look]:
+        """What each tile's source is to do; tiles that get no token are left out."""
+        receivers = self._receivers[: len(frames)]
+        for frame, receiver in zip(frames, receivers, strict=True):
+            receiver.observe(frame.working(self.source.layout.size))
+        limits = self.settings.limits(keyframe)
+        budgets = [limits.budget] * len(frames)
+        if self.settings.total_budget:
+            errors = np.array([receiver.errors.sum() for receiver in receivers])
+            budgets = share_out(self.settings.total_budget, errors, limits.budget)
+        return [
+            Look(source, frame, receiver, replace(limits, budget=budget), keyframe)
+            for source, frame, receiver, budget in zip(
+                self._sources, frames, receivers, budgets, strict=False
+            )
+            if budget
+        ]
+
+    def _gather(
+        self, frame: Frame, tiling: Tiling, looks: list[Look], gazes: list[Gaze], cause: str
+    ) -> GazeFrame:
+        """One gaze of all tiles, in source pixels; what two tiles chose in their overlap is there once."""
+        place = {id(receiver): tile for tile, receiver in enumerate(self._receivers)}
+        tiles = [
+            np.full(len(gaze.ids), place[id(look.receiver)]) for look, gaze in zip(looks, gazes, strict=True)
+        ]
+        tile = np.concatenate([np.empty(0, np.int64), *tiles])
+        gaze = Gaze.joined(gazes)
+        boxes = tiling.boxes(tile, gaze.ids)
+        keep = np.arange(len(tile))
+        if tiling.count > 1:
+            keep = np.sort(np.unique(boxes, axis=0, return_index=True)[1])
+            # Cells wholly on the repeated edge show nothing of the image.
+            keep = keep[(boxes[keep, 0] < boxes[keep, 2]) & (boxes[keep, 1] < boxes[keep, 3])]
+        error = sum(float(receiver.errors.sum()) for receiver in self._receivers[: tiling.count])
+        return GazeFrame(
+            stamp=frame.stamp,
+            source=self.source.name,
+            model=self.source.model,
+            tiling=tiling,
+            frame_index=self._frame_index,
+            keyframe=bool(cause),
+            keyframe_cause=cause,
+            tiles=tile[keep].astype(np.int32),
+            ids=gaze.ids[keep],
+            boxes=boxes[keep],
+            confidence=gaze.confidence[keep],
+            predicted_losses=gaze.predicted_loss[keep],
+            psnr=psnr_from_error(error, 3 * self.source.layout.size**2 * tiling.count),
+        )
+
+    def _keyframe_cause(self, frame: Frame) -> str:
         """Why this frame starts afresh; empty where it goes on."""
-        thumbnail = _thumbnail(working)
+        thumbnail = _thumbnail(frame.working(self.source.layout.size))
         last, before = self._last, self._thumbnail
         self._last = (frame.stamp, frame.width, frame.height, frame.encoding)
         self._thumbnail = thumbnail

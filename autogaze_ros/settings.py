@@ -14,10 +14,11 @@ from typing import Any
 
 from .gaze.masks import MASK_STYLES, MaskStyle
 from .gaze.sources.base import Limits
+from .gaze.tiling import RESOLUTIONS, Resolution
 from .gaze.tokens import DEFAULT_LAYOUT, TokenLayout
 
 SOURCES = ("greedy", "patch_diff", "autogaze")
-VIEWS = ("overlay", "interframe")
+VIEWS = ("overlay", "scale_rows", "mask_only", "full_blend", "interframe", "side_by_side")
 FILLS = ("source", "token")
 DTYPES = ("float32", "bfloat16", "float16")
 HISTORIES = ("slide", "restart")
@@ -130,6 +131,24 @@ class Settings:
         low=0,
         high=86_400,
     )
+    resolution: Resolution = _setting(  # noqa: RUF009 (a field)
+        "resize",
+        "Look at the frame as a whole, at its pixels in tiles of working_size after a small enlargement, or exactly.",
+        choices=RESOLUTIONS,
+        live=False,
+    )
+    tile_overlap: int = _setting(
+        0, "Pixels that neighbouring tiles share; below half a tile.", low=0, high=447, live=False
+    )
+    total_budget: int = _setting(
+        0, "Most tokens of a tiled frame, shared out by need; 0: each tile its budget.", low=0, high=1_000_000
+    )
+    quality: float = _setting(
+        -1.0,
+        "One knob, 0 to 1, in place of budget, target_psnr, loss_threshold and change_threshold; negative: off.",
+        low=-1,
+        high=1,
+    )
     working_size: int = _setting(
         224,
         "Side in pixels of the square image that greedy and patch_diff work on; a multiple of 28.",
@@ -142,9 +161,7 @@ class Settings:
         "Cells drawn and published: every one, those not hidden by coarser ones, or all finest cells touched.",
         choices=MASK_STYLES,
     )
-    view: str = _setting(
-        "overlay", "What ~/overlay shows: the gazed cells on the image, or the reconstruction.", choices=VIEWS
-    )
+    view: str = _setting("overlay", "What ~/overlay shows; see the pictures in the README.", choices=VIEWS)
     opacity: float = _setting(
         0.35, "Tint of the gazed cells in the overlay: 0 is none, 1 hides the image.", low=0, high=1
     )
@@ -172,6 +189,10 @@ class Settings:
         if self.working_size % 28:
             raise SettingsError(
                 f"working_size must be a multiple of 28 (it is cut into 2, 4, 7 and 14 cells), got {self.working_size}"
+            )
+        if self.tile_overlap >= self.working_size / 2:
+            raise SettingsError(
+                f"tile_overlap must be below half of working_size = {self.working_size}, got {self.tile_overlap}"
             )
 
     @classmethod
@@ -201,12 +222,28 @@ class Settings:
         return TokenLayout(DEFAULT_LAYOUT.grids, self.working_size // DEFAULT_LAYOUT.grids[-1])
 
     def limits(self, keyframe: bool) -> Limits:
-        """What a source may spend on a frame."""
+        """What a source may spend on a frame.
+
+        The quality knob q, where it is on, sets all of it: the budget from 4 to all 265 tokens by equal factors
+        (on a keyframe from 66), the target from 25 to 50 dB and the predicted loss from 1 to 0.4 by equal steps, the
+        change from 32 to 1 grey levels by equal factors. Each grows more demanding with q.
+        """
+        q = self.quality
+        if q < 0:
+            return Limits(
+                budget=self.keyframe_budget if keyframe else self.budget,
+                target_psnr=self.target_psnr or math.inf,
+                loss_threshold=self.loss_threshold,
+                change_threshold=self.change_threshold,
+                hysteresis=self.hysteresis,
+            )
+        count = DEFAULT_LAYOUT.count
+        least = count // 4 if keyframe else 4
         return Limits(
-            budget=self.keyframe_budget if keyframe else self.budget,
-            target_psnr=self.target_psnr or math.inf,
-            loss_threshold=self.loss_threshold,
-            change_threshold=self.change_threshold,
+            budget=round(least * (count / least) ** q),
+            target_psnr=25 + 25 * q,
+            loss_threshold=1 - 0.6 * q,
+            change_threshold=32 ** (1 - q),
             hysteresis=self.hysteresis,
         )
 

@@ -134,39 +134,3 @@ def effective_bitmap(layout: TokenLayout, ids: ArrayLike) -> NDArray[np.bool_]:
         rows = slice(row * finest // grid, -(-(row + 1) * finest // grid))
         mask[rows, col * finest // grid : -(-(col + 1) * finest // grid)] = True
     return mask
-
-
-def bitmaps(
-    layout: TokenLayout, ids: IntArray, boxes: IntArray, size: tuple[int, int], style: MaskStyle
-) -> list[NDArray[np.bool_]]:
-    """The mask of a gaze in one of the styles, as bool grids, coarse to fine.
-
-    Args:
-        layout: the grids.
-        ids: (N,) chosen tokens.
-        boxes: (N, 4) their boxes in the source image.
-        size: width and height of the source image.
-        style: ``native`` and ``deduplicated`` give one grid a scale, ``effective`` one finest grid.
-
-    Raises:
-        ValueError: another style.
-    """
-    if style == "native":
-        return scale_bitmaps(layout, ids)
-    if style == "deduplicated":
-        return scale_bitmaps(layout, ids[deduplicate(boxes, *size)])
-    if style == "effective":
-        return [effective_bitmap(layout, ids)]
-    raise ValueError(f"mask style must be one of {', '.join(MASK_STYLES)}, got {style!r}")
-
-
-def styled_boxes(
-    layout: TokenLayout, ids: IntArray, boxes: IntArray, size: tuple[int, int], style: MaskStyle
-) -> IntArray:
-    """(M, 4) int32 boxes of the cells that :func:`bitmaps` marks, coarse to fine for drawing."""
-    if style == "effective":
-        cells = np.flatnonzero(effective_bitmap(layout, ids)) + layout.offsets[-1]
-        return layout.boxes(cells, *size)
-    chosen = boxes[deduplicate(boxes, *size)] if style == "deduplicated" else boxes
-    areas = (chosen[:, 2] - chosen[:, 0]).astype(np.int64) * (chosen[:, 3] - chosen[:, 1])
-    return chosen[np.argsort(-areas, kind="stable")]

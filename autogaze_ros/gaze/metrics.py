@@ -18,8 +18,12 @@ def psnr(image: NDArray[np.uint8], reference: NDArray[np.uint8]) -> float:
         raise ValueError(f"PSNR needs two images of one shape, got {image.shape} and {reference.shape}")
     import cv2
 
-    error = float(cv2.norm(image, reference, cv2.NORM_L2SQR)) / image.size
-    return math.inf if error == 0 else 10 * math.log10(255**2 / error)
+    return psnr_from_error(float(cv2.norm(image, reference, cv2.NORM_L2SQR)), image.size)
+
+
+def psnr_from_error(error: float, count: int) -> float:
+    """The PSNR in dB of a sum of squared differences over so many 8-bit values; inf where it is 0."""
+    return math.inf if error == 0 else 10 * math.log10(255**2 * count / error)
 
 
 def loss_from_psnr(decibels: float) -> float:

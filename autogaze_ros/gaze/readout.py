@@ -222,6 +222,8 @@ def sparse_patches(image: Array, gaze: GazeFrame, pad_to: int | None = None) -> 
 
     pixels = np.asarray(_numpy(image))
     frame = Frame(pixels)
+    if gaze.tiling.count > 1:
+        raise ValueError("a tiled gaze has several working images: read out each tile by itself")
     if (frame.width, frame.height) != (gaze.width, gaze.height):
         raise ValueError(
             f"the image is {frame.width} x {frame.height}, but the gaze was of {gaze.width} x {gaze.height}"

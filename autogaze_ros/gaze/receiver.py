@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .frame import Image
+from .metrics import psnr_from_error
 from .tokens import DEFAULT_LAYOUT, TokenLayout
 
 Planes = NDArray[np.float32]
@@ -69,8 +70,7 @@ class TokenReceiver:
     @property
     def psnr(self) -> float:
         """dB over RGB of the picture against the observed frame; inf where identical."""
-        mean = float(self.errors.sum()) / self._picture.size
-        return math.inf if mean == 0 else 10 * math.log10(255**2 / mean)
+        return psnr_from_error(float(self.errors.sum()), self._picture.size)
 
     @property
     def scale_errors(self) -> NDArray[np.float64]:

@@ -15,8 +15,8 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .frame import Frame
-from .tokens import IntArray, TokenLayout
+from .frame import Frame, Image
+from .tokens import FloatArray, IntArray, TokenLayout
 
 Index = NDArray[np.int64]
 Resolution = Literal["resize", "tile_grid", "tile_exact"]
@@ -96,6 +96,18 @@ class Tiling:
         y = self._span(tile // self.cols, row, grid, self.height, self.canvas[1])
         return np.stack([x[0], y[0], x[1], y[1]], axis=1).astype(np.int32)
 
+    def cells(self, tiles: ArrayLike, ids: ArrayLike) -> FloatArray:
+        """(N, 4) float32: centre x, centre y, width and height of tokens' exact cells in units of the image."""
+        tile = np.asarray(tiles, np.int64)
+        _, grid, row, col = self.layout.locate(ids).astype(np.int64).T
+        size, stride = self.layout.size, self._stride
+        exact = self.resolution == "tile_exact"
+        width, height = (self.width, self.height) if exact else self.canvas
+        side = size / grid
+        x = tile % self.cols * stride + (col + 0.5) * side
+        y = tile // self.cols * stride + (row + 0.5) * side
+        return np.stack([x / width, y / height, side / width, side / height], axis=1).astype(np.float32)
+
     def cut(self, frame: Frame) -> list[Frame]:
         """The windows of a frame, row by row; for ``resize`` the frame itself.
 
@@ -127,6 +139,24 @@ class Tiling:
             for top, left in corners
         ]
 
+    def assemble(self, pictures: list[Image]) -> Image:
+        """(height, width, 3): one picture of the windows' pictures, at the frames' size.
+
+        Args:
+            pictures: (size, size, 3) uint8 for each window, row by row; in an overlap the later one counts.
+        """
+        import cv2
+
+        size, stride = self.layout.size, self._stride
+        width, height = self.canvas
+        canvas = np.empty((height, width, 3), np.uint8)
+        for index, picture in enumerate(pictures):
+            top, left = index // self.cols * stride, index % self.cols * stride
+            canvas[top : top + size, left : left + size] = picture
+        if self.resolution == "tile_exact":
+            return np.ascontiguousarray(canvas[: self.height, : self.width])
+        return cv2.resize(canvas, (self.width, self.height), interpolation=cv2.INTER_CUBIC)
+
     @property
     def _shared(self) -> int:
         return 0 if self.resolution == "resize" else self.overlap
@@ -149,3 +179,30 @@ class Tiling:
         low = np.minimum(begin * source // (grid * of), length)
         high = np.minimum(-(-end * source // (grid * of)), length)
         return low, high
+
+
+def share_out(total: int, errors: NDArray[np.float64], most: int) -> list[int]:
+    """Share a frame's tokens out to its tiles, in proportion to what each receiver has wrong.
+
+    Args:
+        total: tokens to share.
+        errors: (N,) error of each tile, 0 or more.
+        most: of one tile.
+
+    Returns:
+        N budgets, each 0 to ``most``; together ``total``, or less where no tile may take more or has an error.
+    """
+    budgets = np.zeros(len(errors), np.int64)
+    open_tiles = errors > 0
+    left = min(total, most * int(open_tiles.sum()))
+    while left:
+        weights = np.where(open_tiles, errors, 0.0)
+        wanted = weights / weights.sum() * left
+        given = np.minimum(np.floor(wanted).astype(np.int64), most - budgets)
+        if not given.any():  # fewer tokens than tiles: one each, in the order of what is left of their claims
+            order = np.argsort(-wanted, kind="stable")[: min(left, int(open_tiles.sum()))]
+            given[order] = 1
+        budgets += given
+        left -= int(given.sum())
+        open_tiles &= budgets < most
+    return [int(budget) for budget in budgets]

@@ -1,6 +1,7 @@
 """Pictures of a gaze. No ROS."""
 
 from .overlay import SCALE_COLOURS, draw_caption, draw_overlay
-from .reconstruction import Reconstruction, token_picture
+from .reconstruction import Reconstruction
+from .views import VIEWS, View, draw_view
 
-__all__ = ["SCALE_COLOURS", "Reconstruction", "draw_caption", "draw_overlay", "token_picture"]
+__all__ = ["SCALE_COLOURS", "VIEWS", "Reconstruction", "View", "draw_caption", "draw_overlay", "draw_view"]

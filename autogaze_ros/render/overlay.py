@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from ..gaze.frame import ChannelOrder, Frame
 from ..gaze.gaze_frame import GazeFrame
-from ..gaze.masks import MaskStyle, cover, styled_boxes
+from ..gaze.masks import MaskStyle, cover
+from ..gaze.tokens import IntArray
 
 #: RGB, coarse to fine: the hues stay apart for the common kinds of colour blindness, and get lighter towards the fine.
 SCALE_COLOURS: tuple[tuple[int, int, int], ...] = (
@@ -21,6 +22,9 @@ SCALE_COLOURS: tuple[tuple[int, int, int], ...] = (
     (250, 230, 60),
 )
 
+FONT = cv2.FONT_HERSHEY_SIMPLEX
+Picture = NDArray[np.uint8]
+
 
 def draw_overlay(
     frame: Frame,
@@ -28,7 +32,7 @@ def draw_overlay(
     style: MaskStyle = "native",
     opacity: float = 0.35,
     annotate: bool = True,
-) -> NDArray[np.uint8]:
+) -> Picture:
     """Draw a gaze on its frame.
 
     Args:
@@ -42,25 +46,50 @@ def draw_overlay(
         (H, W, 3) uint8 in the frame's channel order.
     """
     image = frame.pixels.copy()
-    boxes = styled_boxes(gaze.layout, gaze.ids, gaze.boxes, (gaze.width, gaze.height), style)
-    scales = _scales_of(boxes, gaze)
-    colours = [_ordered(colour, frame.order) for colour in SCALE_COLOURS]
-    _tint(image, boxes, scales, colours, opacity)
-    thickness = max(1, round(min(image.shape[:2]) / 540))
-    for (x0, y0, x1, y1), scale in zip(boxes.tolist(), scales.tolist(), strict=True):
-        cv2.rectangle(image, (x0, y0), (x1 - 1, y1 - 1), colours[scale % len(colours)], thickness)
+    boxes, scales = gaze.styled_boxes(style)
+    if opacity:
+        coverage = cover(boxes, frame.width, frame.height)
+        finest = np.full(coverage.counts.shape, -1)
+        for (x0, y0, x1, y1), scale in zip(coverage.spans.tolist(), scales.tolist(), strict=True):
+            finest[y0:y1, x0:x1] = scale
+        _blend(image, coverage.rectangles(finest), frame.order, opacity)
+    outline(image, boxes, scales, frame.order)
     if annotate:
         draw_caption(image, gaze, frame.order)
     return image
 
 
-def draw_caption(image: NDArray[np.uint8], gaze: GazeFrame, order: ChannelOrder) -> None:
+def colour_of(scale: int, order: ChannelOrder) -> tuple[int, int, int]:
+    """The colour of a scale in a channel order; white for -1."""
+    colour = SCALE_COLOURS[scale % len(SCALE_COLOURS)] if scale >= 0 else (255, 255, 255)
+    return colour if order == "rgb" else (colour[2], colour[1], colour[0])
+
+
+def outline(image: Picture, boxes: IntArray, scales: IntArray, order: ChannelOrder) -> None:
+    """Draw thin frames just inside boxes, in place."""
+    thickness = max(1, round(min(image.shape[:2]) / 540))
+    for (x0, y0, x1, y1), scale in zip(boxes.tolist(), scales.tolist(), strict=True):
+        cv2.rectangle(image, (x0, y0), (x1 - 1, y1 - 1), colour_of(scale, order), thickness)
+
+
+def write(image: Picture, text: str, colour: tuple[int, int, int]) -> None:
+    """Write a line on a darkened strip in the upper left corner, in place; on a tiny image nothing."""
+    if min(image.shape[:2]) < 64:
+        return
+    size = max(0.4, image.shape[1] / 1200)
+    width, height = cv2.getTextSize(text, FONT, size, 1)[0]
+    panel = image[: 2 * height, : width + height]
+    cv2.convertScaleAbs(panel, dst=panel, alpha=0.25)
+    cv2.putText(image, text, (height // 2, height * 3 // 2), FONT, size, colour, 1, cv2.LINE_AA)
+
+
+def draw_caption(image: Picture, gaze: GazeFrame, order: ChannelOrder) -> None:
     """Write tokens by scale, gaze ratio and PSNR into the upper left corner, in place; on a tiny image nothing."""
     height, width = image.shape[:2]
     if min(height, width) < 96:
         return
     size = max(0.4, min(height / 900, width / 1200))
-    font, weight = cv2.FONT_HERSHEY_SIMPLEX, max(1, round(size * 1.6))
+    font, weight = FONT, max(1, round(size * 1.6))
     line, margin = round(30 * size), round(10 * size)
     decibels = "identical" if math.isinf(gaze.psnr) else f"{gaze.psnr:.1f} dB"
     title = f"{len(gaze)} tokens  {gaze.gaze_ratio:.0%} seen  {decibels}" + ("  KEY" if gaze.keyframe else "")
@@ -77,7 +106,7 @@ def draw_caption(image: NDArray[np.uint8], gaze: GazeFrame, order: ChannelOrder)
     cv2.putText(image, title, (margin, line), font, size, (255, 255, 255), weight, cv2.LINE_AA)
     x = margin
     for (text, scale), step in zip(entries, widths, strict=True):
-        colour = _ordered(SCALE_COLOURS[scale % len(SCALE_COLOURS)], order)
+        colour = colour_of(scale, order)
         cv2.rectangle(image, (x, 2 * line - swatch + 2), (x + swatch, 2 * line + 2), colour, cv2.FILLED)
         cv2.putText(
             image,
@@ -92,43 +121,12 @@ def draw_caption(image: NDArray[np.uint8], gaze: GazeFrame, order: ChannelOrder)
         x += step
 
 
-def _scales_of(boxes: NDArray[np.int32], gaze: GazeFrame) -> NDArray[np.int64]:
-    """(N,) scale index of each box, by the grid whose cells are nearest to its height."""
-    sides = (boxes[:, 3] - boxes[:, 1])[:, None] / gaze.height
-    return np.abs(np.log(sides) - np.log(1 / np.asarray(gaze.layout.grids))).argmin(axis=1)
-
-
-def _ordered(colour: tuple[int, int, int], order: ChannelOrder) -> tuple[int, int, int]:
-    return colour if order == "rgb" else (colour[2], colour[1], colour[0])
-
-
-def _tint(
-    image: NDArray[np.uint8],
-    boxes: NDArray[np.int32],
-    scales: NDArray[np.int64],
-    colours: list[tuple[int, int, int]],
-    opacity: float,
+def _blend(
+    image: Picture, rectangles: list[tuple[int, int, int, int, int]], order: ChannelOrder, opacity: float
 ) -> None:
-    """Blend each pixel under the boxes with the colour of the finest box that covers it, in place."""
-    if not len(boxes) or opacity == 0:
-        return
-    coverage = cover(boxes, image.shape[1], image.shape[0])
-    finest = np.full(coverage.counts.shape, -1)
-    for (x0, y0, x1, y1), scale in zip(coverage.spans.tolist(), scales.tolist(), strict=True):
-        finest[y0:y1, x0:x1] = scale
-    blend_rectangles(image, coverage.rectangles(finest), colours, opacity)
-
-
-def blend_rectangles(
-    image: NDArray[np.uint8],
-    rectangles: list[tuple[int, int, int, int, int]],
-    colours: list[tuple[int, int, int]],
-    opacity: float,
-) -> None:
-    """Blend rectangles ``x0, y0, x1, y1, index`` of an image with the colour of their index, in place."""
-    strips = [_strip(image.shape[1], colour) for colour in colours]
-    for x0, y0, x1, y1, index in rectangles:
-        strip = strips[index % len(strips)]
+    """Blend rectangles ``x0, y0, x1, y1, scale`` of an image with the colour of their scale, in place."""
+    for x0, y0, x1, y1, scale in rectangles:
+        strip = _strip(image.shape[1], colour_of(scale, order))
         for top in range(y0, y1, len(strip)):
             part = image[top : min(top + len(strip), y1), x0:x1]
             cv2.addWeighted(part, 1 - opacity, strip[: part.shape[0], : x1 - x0], opacity, 0, dst=part)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -38,17 +37,3 @@ class Reconstruction:
             for x0, y0, x1, y1, _ in gaze.coverage.rectangles(covered):
                 image[y0:y1, x0:x1] = frame.pixels[y0:y1, x0:x1]
         return image
-
-
-def token_picture(picture: NDArray[np.uint8], frame: Frame) -> NDArray[np.uint8]:
-    """What the tokens alone carry, at a frame's size and in its channel order.
-
-    Args:
-        picture: (size, size, 3) uint8 RGB, the closed loop's (:attr:`TokenReceiver.picture`).
-        frame: whose size and order to take.
-
-    Returns:
-        (H, W, 3) uint8.
-    """
-    ordered = picture if frame.order == "rgb" else np.ascontiguousarray(picture[:, :, ::-1])
-    return cv2.resize(ordered, (frame.width, frame.height), interpolation=cv2.INTER_CUBIC)

@@ -146,12 +146,24 @@ def image_message(pixels: NDArray[np.uint8], encoding: str, header: Any) -> Imag
 def compressed_message(
     pixels: NDArray[np.uint8], order: ChannelOrder, quality: int, header: Any
 ) -> CompressedImage:
-    """A JPEG message of a (H, W, 3) picture in either channel order; quality 1..100."""
-    bgr = pixels if order == "bgr" else cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
-    encoded = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    """A compressed message of a picture in either channel order.
+
+    Args:
+        pixels: (H, W, 3) uint8, which becomes a JPEG, or (H, W, 4) with transparency, which becomes a PNG.
+        order: of the channels.
+        quality: of a JPEG, 1..100.
+        header: of the image that this one answers.
+    """
+    if pixels.shape[2] == 4:
+        bgr = pixels if order == "bgr" else cv2.cvtColor(pixels, cv2.COLOR_RGBA2BGRA)
+        encoded, kind = cv2.imencode(".png", bgr)[1], f"{order}a8; png compressed bgra8"
+    else:
+        bgr = pixels if order == "bgr" else cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
+        encoded = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+        kind = f"{order}8; jpeg compressed bgr8"
     data = array.array("B")
     data.frombytes(memoryview(encoded).cast("B"))
-    return CompressedImage(header=header, format=f"{order}8; jpeg compressed bgr8", data=data)
+    return CompressedImage(header=header, format=kind, data=data)
 
 
 def _packed(message: Image, width: int, height: int) -> tuple[NDArray[np.uint8], ChannelOrder]:

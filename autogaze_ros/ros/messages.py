@@ -16,6 +16,7 @@ from ..gaze.masks import MaskStyle
 #: One row a fixation, as :func:`fixations_to_numpy` gives them.
 FIXATION_DTYPE = np.dtype(
     [
+        ("tile", np.uint16),
         ("token_id", np.uint16),
         ("scale", np.uint8),
         ("grid", np.uint8),
@@ -44,21 +45,21 @@ class FixationWriter:
     """
 
     def __init__(self) -> None:
-        self._key: object = None
-        self._made: dict[int, Any] = {}
+        self._tiling: object = None
+        self._made: dict[tuple[int, int], Any] = {}
 
     def write(self, gaze: GazeFrame, header: Any) -> FixationArray:
         """The message of a gaze under the header of its image."""
-        key = (gaze.layout, gaze.width, gaze.height)
-        if key != self._key:
-            self._key, self._made = key, {}
+        if gaze.tiling != self._tiling:
+            self._tiling, self._made = gaze.tiling, {}
         fixations = []
-        for token, confidence, loss in zip(
-            gaze.ids.tolist(), gaze.confidence.tolist(), gaze.predicted_losses.tolist(), strict=True
+        columns = (gaze.tiles, gaze.ids, gaze.confidence, gaze.predicted_losses)
+        for index, (tile, token, confidence, loss) in enumerate(
+            zip(*(c.tolist() for c in columns), strict=True)
         ):
-            fixation = self._made.get(token)
+            fixation = self._made.get((tile, token))
             if fixation is None:
-                fixation = self._made[token] = _place(gaze, token)
+                fixation = self._made[tile, token] = _place(gaze, index)
             fixation.confidence = confidence
             fixation.predicted_loss = loss
             fixations.append(fixation)
@@ -68,6 +69,8 @@ class FixationWriter:
             height=gaze.height,
             source=gaze.source,
             model=gaze.model,
+            tile_rows=gaze.tiling.rows,
+            tile_cols=gaze.tiling.cols,
             frame_index=gaze.frame_index % 2**32,
             keyframe=gaze.keyframe,
             token_ratio=gaze.token_ratio,
@@ -80,13 +83,14 @@ class FixationWriter:
         )
 
 
-def _place(gaze: GazeFrame, token: int) -> Fixation:
-    scale, grid, row, col = gaze.layout.table[token].tolist()
-    x0, y0, x1, y1 = gaze.layout.boxes([token], gaze.width, gaze.height)[0].tolist()
-    center_x, center_y, size_x, size_y = gaze.layout.cells([token])[0].tolist()
+def _place(gaze: GazeFrame, index: int) -> Fixation:
+    """The message of one of a gaze's fixations, without what changes from frame to frame."""
+    scale, grid, row, col = gaze.layout.table[gaze.ids[index]].tolist()
+    x0, y0, x1, y1 = gaze.boxes[index].tolist()
+    center_x, center_y, size_x, size_y = gaze.cells[index].tolist()
     return Fixation(
-        token_id=token, scale=scale, grid=grid, row=row, col=col, x0=x0, y0=y0, x1=x1, y1=y1,
-        center_x=center_x, center_y=center_y, size_x=size_x, size_y=size_y,
+        tile=int(gaze.tiles[index]), token_id=int(gaze.ids[index]), scale=scale, grid=grid, row=row, col=col,
+        x0=x0, y0=y0, x1=x1, y1=y1, center_x=center_x, center_y=center_y, size_x=size_x, size_y=size_y,
     )  # fmt: skip
 
 

@@ -13,8 +13,7 @@ from ..gaze.frame import Frame
 from ..gaze.frame import Image as Picture
 from ..gaze.gaze_frame import GazeFrame
 from ..pipeline import Pipeline
-from ..render import Reconstruction, draw_caption, draw_overlay, token_picture
-from ..settings import Settings
+from ..render import Reconstruction, draw_view
 from .images import compressed_message, image_message
 from .messages import FixationWriter, mask_message
 from .qos import DATA_OUT, IMAGE_OUT, OVERRIDES, publisher_events
@@ -63,7 +62,6 @@ class Outputs:
         wanted = {
             topic for topic, publisher in self._publishers.items() if publisher.get_subscription_count()
         }
-        encoding = f"{frame.order}8"
         if "~/fixations" in wanted:
             self._publishers["~/fixations"].publish(self._fixations.write(gaze, header))
         if "~/mask" in wanted:
@@ -76,25 +74,28 @@ class Outputs:
         if not pictures:
             return
         reconstruction: Picture = frame.pixels
-        if "~/reconstruction" in pictures or settings.view == "interframe":
-            reconstruction = self._reconstruct(frame, gaze, pipeline, settings)
+        if "~/reconstruction" in pictures or settings.view in ("interframe", "side_by_side"):
+            token = settings.reconstruction_fill == "token"
+            reconstruction = (
+                pipeline.token_picture(frame) if token else self._reconstruction.update(frame, gaze)
+            )
         if "~/reconstruction" in pictures:
-            self._publishers["~/reconstruction"].publish(image_message(reconstruction, encoding, header))
+            message = image_message(reconstruction, f"{frame.order}8", header)
+            self._publishers["~/reconstruction"].publish(message)
         if pictures == {"~/reconstruction"}:
             return
-        if settings.view == "interframe":
-            picture = reconstruction.copy()
-            if settings.annotate:
-                draw_caption(picture, gaze, frame.order)
-        else:
-            picture = draw_overlay(frame, gaze, settings.mask_style, settings.opacity, settings.annotate)
+        picture = draw_view(
+            settings.view,
+            frame,
+            gaze,
+            reconstruction,
+            settings.mask_style,
+            settings.opacity,
+            settings.annotate,
+        )
         if "~/overlay" in pictures:
+            encoding = f"{frame.order}a8" if picture.shape[2] == 4 else f"{frame.order}8"
             self._publishers["~/overlay"].publish(image_message(picture, encoding, header))
         if "~/overlay/compressed" in pictures:
             message = compressed_message(picture, frame.order, settings.jpeg_quality, header)
             self._publishers["~/overlay/compressed"].publish(message)
-
-    def _reconstruct(self, frame: Frame, gaze: GazeFrame, pipeline: Pipeline, settings: Settings) -> Picture:
-        if settings.reconstruction_fill == "token":
-            return token_picture(pipeline.receiver.picture, frame)
-        return self._reconstruction.update(frame, gaze)

@@ -1,7 +1,16 @@
 """Gaze sources: where to look, chosen frame by frame, behind one interface."""
 
-from .base import Gaze, GazeSource, Limits, SourceError
+from .base import Gaze, GazeSource, Limits, Look, SourceError, step_together
 from .greedy import GreedySource
 from .patch_diff import PatchDiffSource
 
-__all__ = ["Gaze", "GazeSource", "GreedySource", "Limits", "PatchDiffSource", "SourceError"]
+__all__ = [
+    "Gaze",
+    "GazeSource",
+    "GreedySource",
+    "Limits",
+    "Look",
+    "PatchDiffSource",
+    "SourceError",
+    "step_together",
+]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from ..frame import Frame
 from ..receiver import TokenReceiver
 from ..tokens import TokenLayout
-from .base import Gaze, Limits, SourceError
+from .base import Gaze, Limits, Look, SourceError
 
 
 class AutoGazeSource:
@@ -65,23 +66,40 @@ class AutoGazeSource:
         self.device = device
         self.layout = TokenLayout(config.grids, config.patch_size)
 
+    def another(self) -> AutoGazeSource:
+        """A stream of its own on the same model."""
+        other = copy.copy(self)
+        other._stream = self._model.stream(window=self._stream.window, policy=self._stream.policy)
+        return other
+
     def step(self, frame: Frame, receiver: TokenReceiver, limits: Limits, keyframe: bool) -> Gaze:
         """Choose by the model; the receiver is not asked."""
-        if keyframe:
-            self._stream.reset()
+        return self.step_batch([Look(self, frame, receiver, limits, keyframe)])[0]
+
+    def step_batch(self, looks: Sequence[Look]) -> list[Gaze]:
+        """One pass of the network over the next frames of several streams of this model.
+
+        Raises:
+            SourceError: the model failed; all the streams start afresh with their next frames.
+        """
+        streams = [look.source._stream for look in looks]  # type: ignore[attr-defined]
+        first = looks[0]
+        for look, stream in zip(looks, streams, strict=True):
+            if look.keyframe:
+                stream.reset()
+            # Half a token more, so that the model's floor(ratio * count) gives the budget whatever the rounding.
+            stream.gazing_ratio = min(1.0, (look.limits.budget + 0.5) / self.layout.count)
+            stream.task_loss_requirement = look.limits.loss_threshold
         try:
-            gaze = self._stream.step(
-                frame.pixels,
-                # Half a token more, so that the model's floor(ratio * count) gives the budget whatever the rounding.
-                gazing_ratio=min(1.0, (limits.budget + 0.5) / self.layout.count),
-                task_loss_requirement=limits.loss_threshold,
-                bgr=frame.order == "bgr",
-            )
+            frames = [look.frame.pixels for look in looks]
+            gazes = self._model.step(streams, frames, bgr=first.frame.order == "bgr")
         except self._failures as error:
             raise SourceError(f"the model {self.model} failed on a frame: {error}") from error
-        kept = ~gaze.padded
-        return Gaze(
-            gaze.ids[kept].astype(np.int32),
-            gaze.confidence[kept].astype(np.float32),
-            gaze.predicted_loss[kept].astype(np.float32),
-        )
+        return [
+            Gaze(
+                gaze.ids[kept := ~gaze.padded].astype(np.int32),
+                gaze.confidence[kept].astype(np.float32),
+                gaze.predicted_loss[kept].astype(np.float32),
+            )
+            for gaze in gazes
+        ]

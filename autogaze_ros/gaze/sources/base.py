@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -53,9 +54,20 @@ class Gaze:
             np.full(len(ids), np.nan, np.float32),
         )
 
+    @staticmethod
+    def joined(gazes: Sequence[Gaze]) -> Gaze:
+        """Several gazes one after the other."""
+        empty = Gaze.unpredicted(np.empty(0, np.int64), np.empty(0))
+        parts = [empty, *gazes]
+        return Gaze(
+            np.concatenate([part.ids for part in parts]),
+            np.concatenate([part.confidence for part in parts]),
+            np.concatenate([part.predicted_loss for part in parts]),
+        )
+
 
 class GazeSource(Protocol):
-    """Chooses tokens frame by frame from one camera's stream."""
+    """Chooses tokens frame by frame from one stream: a camera's, or that of one of its tiles."""
 
     #: The value of the ``source`` parameter.
     name: str
@@ -79,6 +91,34 @@ class GazeSource(Protocol):
             SourceError: this frame could not be done; the stream can go on with the next.
         """
         ...
+
+    def another(self) -> GazeSource:
+        """A source like this one for a stream of its own; what can be shared is."""
+        ...
+
+
+@dataclass(frozen=True)
+class Look:
+    """One stream's next frame: the arguments of :meth:`GazeSource.step` with their source."""
+
+    source: GazeSource
+    frame: Frame
+    receiver: TokenReceiver
+    limits: Limits
+    keyframe: bool
+
+
+def step_together(looks: Sequence[Look]) -> list[Gaze]:
+    """Step several streams made by ``another`` from one source, in one batch where the source can.
+
+    Raises:
+        SourceError: as :meth:`GazeSource.step`.
+    """
+    batch = getattr(looks[0].source, "step_batch", None) if looks else None
+    if batch is not None:
+        result: list[Gaze] = batch(looks)
+        return result
+    return [look.source.step(look.frame, look.receiver, look.limits, look.keyframe) for look in looks]
 
 
 class SourceError(RuntimeError):

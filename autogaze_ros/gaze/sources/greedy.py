@@ -30,6 +30,10 @@ class GreedySource:
     def __init__(self, layout: TokenLayout = DEFAULT_LAYOUT) -> None:
         self.layout = layout
 
+    def another(self) -> GreedySource:
+        """Itself: it remembers nothing."""
+        return self
+
     def step(self, frame: Frame, receiver: TokenReceiver, limits: Limits, keyframe: bool) -> Gaze:
         """Choose by the receiver's error maps alone; a keyframe needs nothing more, for the receiver is blank then."""
         enough = receiver.error_at(limits.target_psnr)

@@ -30,6 +30,10 @@ class PatchDiffSource:
         self._gazed = np.zeros(layout.grids[-1] ** 2, bool)
         self._seen = np.zeros_like(self._gazed)
 
+    def another(self) -> PatchDiffSource:
+        """A source that has seen nothing yet."""
+        return PatchDiffSource(self.layout)
+
     def step(self, frame: Frame, receiver: TokenReceiver, limits: Limits, keyframe: bool) -> Gaze:
         """Choose by change alone."""
         image = frame.working(self.layout.size)
