@@ -92,7 +92,7 @@ class DrawnClip:
     rate: float = 30.0
 
     def __post_init__(self) -> None:
-        if not min(self.width, self.height, self.frames, self.rate) > 0:
+        if not all(number > 0 for number in (self.width, self.height, self.frames, self.rate)):
             raise ClipError(
                 f"a clip of {self.frames} frames of {self.width} x {self.height} at {self.rate}/s can't be drawn"
             )
