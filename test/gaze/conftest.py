@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from autogaze_ros.gaze import DEFAULT_LAYOUT, GazeFrame, TokenLayout
+from autogaze_ros.gaze.tiling import Tiling
 
 Make = Callable[..., GazeFrame]
 
@@ -16,13 +17,13 @@ def make_gaze() -> Make:
 
     def make(ids, width=640, height=480, layout: TokenLayout = DEFAULT_LAYOUT, **values) -> GazeFrame:
         ids = np.asarray(ids, np.int32)
-        nothing = np.full(len(ids), np.nan, np.float32)
+        tiling = Tiling(layout, width, height)
         fields = {
-            "stamp": 0, "source": "test", "model": "", "frame_index": 1, "keyframe": False,
-            "keyframe_cause": "", "confidence": np.ones(len(ids), np.float32), "predicted_losses": nothing,
-            "psnr": 30.0,
+            "stamp": 0, "source": "test", "model": "", "frame_index": 1, "keyframe": False, "keyframe_cause": "",
+            "tiles": np.zeros(len(ids), np.int32), "boxes": layout.boxes(ids, width, height),
+            "confidence": np.ones(len(ids), np.float32),
+            "predicted_losses": np.full(len(ids), np.nan, np.float32), "psnr": 30.0,
         }  # fmt: skip
-        boxes = layout.boxes(ids, width, height)
-        return GazeFrame(width=width, height=height, layout=layout, ids=ids, boxes=boxes, **(fields | values))
+        return GazeFrame(tiling=tiling, ids=ids, **(fields | values))
 
     return make

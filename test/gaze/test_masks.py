@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from autogaze_ros.gaze import DEFAULT_LAYOUT, MASK_STYLES, cover, deduplicate
-from autogaze_ros.gaze.masks import bitmaps, effective_bitmap, styled_boxes
+from autogaze_ros.gaze.masks import effective_bitmap
 
 SIZES = [(1, 1), (13, 7), (64, 48), (101, 33), (224, 224), (300, 5)]
 id_lists = st.lists(st.integers(0, DEFAULT_LAYOUT.count - 1), unique=True, max_size=30)
@@ -83,7 +83,7 @@ def test_deduplicated_has_the_pixels_of_native_with_no_cell_too_many(ids, size):
 
 @settings(max_examples=60)
 @given(id_lists, sizes)
-def test_effective_covers_every_tokens_area_and_no_cell_beyond(ids, size):
+def test_effective_covers_every_tokens_area_and_no_cell_beyond(make_gaze, ids, size):
     grid = effective_bitmap(DEFAULT_LAYOUT, ids)
     expected = np.zeros((14, 14), bool)
     for _, g, row, col in DEFAULT_LAYOUT.locate(ids).tolist():
@@ -93,9 +93,9 @@ def test_effective_covers_every_tokens_area_and_no_cell_beyond(ids, size):
                 meets_col = c * g < (col + 1) * 14 and col * 14 < (c + 1) * g
                 expected[r, c] |= meets_row and meets_col
     np.testing.assert_array_equal(grid, expected)
-    boxes = DEFAULT_LAYOUT.boxes(ids, *size)
-    pixels = counted(styled_boxes(DEFAULT_LAYOUT, np.array(ids), boxes, size, "effective"), *size) > 0
-    assert pixels[counted(boxes, *size) > 0].all()
+    gaze = make_gaze(ids, *size)
+    pixels = counted(gaze.styled_boxes("effective")[0], *size) > 0
+    assert pixels[counted(gaze.boxes, *size) > 0].all()
 
 
 def test_a_token_of_the_coarsest_scale_is_49_of_the_finest_cells():
@@ -106,10 +106,9 @@ def test_a_token_of_the_coarsest_scale_is_49_of_the_finest_cells():
 
 @settings(max_examples=60)
 @given(id_lists, sizes, st.sampled_from(MASK_STYLES))
-def test_bitmaps_mark_the_cells_that_are_drawn_and_survive_packing(ids, size, style):
-    ids = np.array(ids, np.int32)
-    boxes = DEFAULT_LAYOUT.boxes(ids, *size)
-    layers = bitmaps(DEFAULT_LAYOUT, ids, boxes, size, style)
+def test_bitmaps_mark_the_cells_that_are_drawn_and_survive_packing(make_gaze, ids, size, style):
+    gaze = make_gaze(ids, *size)
+    layers = gaze.bitmaps(style)
     grids = [14] if style == "effective" else list(DEFAULT_LAYOUT.grids)
     assert [layer.shape for layer in layers] == [(grid, grid) for grid in grids]
     assert all(layer.dtype == bool for layer in layers)
@@ -119,12 +118,15 @@ def test_bitmaps_mark_the_cells_that_are_drawn_and_survive_packing(ids, size, st
         for row, col in np.argwhere(layer).tolist()
     ]
     if style == "native":
-        assert marked == sorted(ids.tolist())
-    drawn = styled_boxes(DEFAULT_LAYOUT, ids, boxes, size, style).tolist()
-    assert sorted(DEFAULT_LAYOUT.boxes(marked, *size).tolist()) == sorted(drawn)
-    if style != "effective":  # whose cells are of one scale
-        areas = [(x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in drawn]
-        assert areas == sorted(areas, reverse=True), "not coarse to fine"
+        assert marked == sorted(ids)
+    boxes, scales = gaze.styled_boxes(style)
+    expected = zip(
+        DEFAULT_LAYOUT.boxes(marked, *size).tolist(),
+        DEFAULT_LAYOUT.locate(marked)[:, 0].tolist(),
+        strict=True,
+    )
+    assert sorted(zip(boxes.tolist(), scales.tolist(), strict=True)) == sorted(expected)
+    assert scales.tolist() == sorted(scales.tolist()), "not coarse to fine"
     for layer in layers:
         bits = np.packbits(layer)
         assert len(bits) == -(-layer.size // 8)
@@ -133,16 +135,18 @@ def test_bitmaps_mark_the_cells_that_are_drawn_and_survive_packing(ids, size, st
 
 
 @pytest.mark.parametrize("style", ["", "Native", "all"])
-def test_an_unknown_style_is_refused(style: str):
-    with pytest.raises(ValueError, match="native, deduplicated, effective"):
-        bitmaps(DEFAULT_LAYOUT, np.array([0]), DEFAULT_LAYOUT.boxes([0], 9, 9), (9, 9), style)
+def test_an_unknown_style_is_refused(make_gaze, style: str):
+    gaze = make_gaze([0, 77])
+    for use in (gaze.bitmaps, gaze.styled_boxes):
+        with pytest.raises(ValueError, match="native, deduplicated, effective"):
+            use(style)
 
 
 @pytest.mark.parametrize("style", MASK_STYLES)
 @pytest.mark.parametrize("size", [(1001, 333), (1, 1), (13, 7)])
 def test_a_gazes_mask_image_and_ratios_are_those_of_its_pixels(make_gaze, style, size):
     gaze = make_gaze([2, 21, 5, 264, 150, 69], *size)
-    pixels = counted(styled_boxes(gaze.layout, gaze.ids, gaze.boxes, size, style), *size) > 0
+    pixels = counted(gaze.styled_boxes(style)[0], *size) > 0
     np.testing.assert_array_equal(gaze.mask_image(style), np.where(pixels, 255, 0))
     assert gaze.mask_image(style).dtype == np.uint8
     union = counted(gaze.boxes, *size) > 0
