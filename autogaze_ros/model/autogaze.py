@@ -168,7 +168,7 @@ class AutoGaze:
         frames: Sequence[np.ndarray | torch.Tensor],
         *,
         gazing_ratio: float | None = None,
-        task_loss_requirement: float | None | Keep = KEEP,
+        task_loss_requirement: float | Keep | None = KEEP,
         bgr: bool = False,
     ) -> list[Gaze]:
         """Look at the next frame of each of several streams, of any ages, in one batch.

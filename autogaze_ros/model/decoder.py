@@ -150,7 +150,9 @@ class Decoder:
             newest = torch.arange(columns - rows, columns, device=device)
             mask = torch.zeros(rows, columns, device=device, dtype=dtype)
             self._triangle = mask.masked_fill_(column > newest[:, None], float("-inf"))
-        return self._triangle[rows - count :, columns - history.length :]
+        mask = self._triangle[rows - count :, columns - history.length :]
+        # CUDA's attention reads a mask in wide words and does not forgive a view that starts between two.
+        return mask.contiguous() if mask.is_cuda else mask
 
 
 def _after_norm(scale: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:

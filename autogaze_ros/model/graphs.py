@@ -34,6 +34,7 @@ from autogaze_ros.model.vision import LAYER_NORM_EPS, Vision
 
 _STORE = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
 _TABLE = 10  # words of a stream's table entry before its pending ids
+_MOST_SPLITS = 32  # MAX_SPLITS of the kernels
 _BLOCKS_WANTED = 264  # about two a multiprocessor of a large GPU; small products are split until there are as many
 
 
@@ -53,9 +54,16 @@ class _Small(ctypes.Structure):
         for name in ("x", "weight", "out", "residual", "angles", "streams", "results", "part_out", "part_sum")
     ] + [
         (name, ctypes.c_int)
-        for name in ("K", "N", "rows", "row0", "x_rows", "out_row0", "out_rows", "residual_row0",
-                     "residual_rows", "layer", "step", "splits")
-    ]  # fmt: skip
+        for name in ("N", "residual_row0", "residual_rows", "layer", "step", "splits")
+    ]
+
+
+class _Few(ctypes.Structure):
+    """`struct Few` of the kernels."""
+
+    _fields_ = [(name, ctypes.c_void_p) for name in ("streams", "results", "queries", "part_out", "part_sum")] + [
+        (name, ctypes.c_int) for name in ("query_rows", "row0", "layer", "step")
+    ]
 
 
 def _pointer(tensor: torch.Tensor) -> int:
@@ -114,7 +122,7 @@ class _Batch:
         self.patch_splits = self._splits(n * tokens, dim, config.patch_size**2 * 3)
         self.conv_splits = self._splits(n * tokens, 3 * dim, 9 * dim)
         self.row_splits = max(1, min(16, math.ceil(3 * _BLOCKS_WANTED / 2 / (n * c.num_heads * math.ceil(rows / 64)))))
-        self.few_splits = max(1, min(16, math.ceil(_BLOCKS_WANTED / (2 * n * c.num_heads))))
+        self.few_splits = max(1, min(_MOST_SPLITS, math.ceil(_BLOCKS_WANTED / (n * c.num_heads))))
         self.patch_sums = floats(self.patch_splits, n * tokens, dim)
         self.patches = floats(n * tokens, dim)
         self.conv_sums = floats(self.conv_splits, n * tokens, 3 * dim)
@@ -141,25 +149,16 @@ class _Batch:
         self.table = torch.zeros(n, _TABLE + slots, dtype=torch.int64, device=device)
         self.told = torch.zeros(n, _TABLE + slots, dtype=torch.int64, pin_memory=True)
         self.told_array, self.read_array = self.told.numpy(), [outcome.numpy() for outcome in self.read]
+        self.uploads: dict[tuple[int, ...], _Upload] = {}
         self.copied = [torch.cuda.Event() for _ in range(2)]
-        self.prefill = self._capture(self._run_prefill)
-        self.decode = self._capture(self._run_decode)
+        for i in range(n):  # the kernels run once before they are captured, on a scratch memory
+            self.tell(i, engine.scratch, Request(budget=1), 0)
+        self.prefill = _capture(self._run_prefill, device)
+        self.decode = _capture(self._run_decode, device)
 
     def _splits(self, rows: int, columns: int, depth: int) -> int:
         blocks = math.ceil(rows / (16 * self.tall)) * math.ceil(columns / 64)
         return max(1, min(8, depth // 64, round(_BLOCKS_WANTED / blocks)))
-
-    def _capture(self, run: Callable[[], None]) -> torch.cuda.CUDAGraph:
-        # Once outside a graph, so that every kernel is loaded before the capture, on a scratch memory.
-        for i in range(self.n):
-            self.tell(i, self.engine.scratch, Request(budget=1), 0)
-        run()
-        torch.cuda.synchronize(self.engine.device)
-        graph = torch.cuda.CUDAGraph()
-        # Thread-local: another thread's CUDA call during the capture must break neither.
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-            run()
-        return graph
 
     def tell(self, i: int, context: Context, request: Request, pending: int) -> None:
         """Write one stream's entry of the table, as its history is before this frame's tokens."""
@@ -206,41 +205,28 @@ class _Batch:
         self._finish(self.hidden, self.queries, rows, step=-1)
 
     def _run_decode(self) -> None:
-        e, n = self.engine, self.n
-        c, w = e.config.decoder, e.weights
-        slots, hidden, inner = c.num_multi_token_pred, c.hidden_size, c.intermediate_size
+        e = self.engine
+        slots = e.config.decoder.num_multi_token_pred
         for index, layer in enumerate(e.decoder.layers):
-            self._small("small_qkv", self.block, layer.qkv, self.block_queries, k=hidden, columns=3 * hidden,
-                        rows=slots, x_rows=slots, layer=index, step=0)  # fmt: skip
+            self._small("block_qkv", self.block, layer.qkv, self.block_queries, layer=index)
             if index == len(e.decoder.layers) - 1:
                 break
-            self._attend_few(self.block_queries, slots, 0, slots, index, step=0)
-            self._small("small_out", self.block, layer.out, self.block, k=hidden, columns=hidden, rows=slots,
-                        x_rows=slots, out_rows=slots, residual=self.block, residual_rows=slots, step=0)  # fmt: skip
-            self._small("small_swiglu", self.block, w.gate_up[index], self.block_inner, k=hidden, columns=2 * inner,
-                        rows=slots, x_rows=slots, out_rows=slots, step=0)  # fmt: skip
-            self._small("small_down", self.block_inner, layer.down, self.block, k=inner, columns=hidden, rows=slots,
-                        x_rows=slots, out_rows=slots, residual=self.block, residual_rows=slots, step=0)  # fmt: skip
-        assert n == self.n
+            self._attend("attend_block", self.block_queries, slots, 0, index, 0)
+            self._small("block_out", self.block, layer.out, self.block, residual=self.block)
+            self._small("block_swiglu", self.block, e.weights.gate_up[index], self.block_inner)
+            self._small("block_down", self.block_inner, layer.down, self.block, residual=self.block)
         self._finish(self.block, self.block_queries, slots, step=0)
 
     def _finish(self, source: torch.Tensor, queries: torch.Tensor, rows: int, step: int) -> None:
         """The last layer for the last row of `rows`, the heads, and the choice."""
-        e, n = self.engine, self.n
-        c, w = e.config.decoder, e.weights
-        index, layer = len(e.decoder.layers) - 1, e.decoder.layers[-1]
-        hidden, inner = c.hidden_size, c.intermediate_size
-        self._attend_few(queries, rows, rows - 1, 1, index, step)
-        self._small("small_out", self.last, layer.out, self.last, k=hidden, columns=hidden, rows=1, x_rows=1,
-                    out_rows=1, residual=source, residual_row0=rows - 1, residual_rows=rows, step=step)  # fmt: skip
-        self._small("small_swiglu", self.last, w.gate_up[index], self.block_inner, k=hidden, columns=2 * inner,
-                    rows=1, x_rows=1, out_rows=1, step=step)  # fmt: skip
-        self._small("small_down", self.block_inner, layer.down, self.last, k=inner, columns=hidden, rows=1, x_rows=1,
-                    out_rows=1, residual=self.last, residual_rows=1, step=step)  # fmt: skip
-        self._small("small_heads", self.last, e.decoder.heads, self.heads, k=hidden,
-                    columns=c.num_multi_token_pred * (c.vocab_size + 1), rows=1, x_rows=1, out_rows=1, step=step)  # fmt: skip
-        e.kernels.launch("choose", (n, 1, 1), math.ceil(c.vocab_size / 32) * 32, [self.table, self.results,
-                         self.taken, self.heads, e.decoder.embedding, self.block])  # fmt: skip
+        e, layer = self.engine, self.engine.decoder.layers[-1]
+        self._attend("attend_last", queries, rows, rows - 1, len(e.decoder.layers) - 1, step)
+        self._small("last_out", self.last, layer.out, self.last, residual=source, row0=rows - 1, step=step)
+        self._small("last_swiglu", self.last, e.weights.gate_up[-1], self.block_inner, step=step)
+        self._small("last_down", self.block_inner, layer.down, self.last, residual=self.last, step=step)
+        self._small("last_heads", self.last, e.decoder.heads, self.heads, step=step)
+        e.kernels.launch("choose", (self.n, 1, 1), 32 * max(8, e.config.decoder.num_multi_token_pred), [self.table, self.results, self.taken, self.heads,
+                         e.decoder.embedding, self.block])  # fmt: skip
 
     def run(self, graph: torch.cuda.CUDAGraph, turn: int) -> None:
         """Launch a graph, and a copy of its outcome to the host's buffer `turn` % 2."""
@@ -271,21 +257,28 @@ class _Batch:
         self.engine.kernels.launch(f"{name}_{self.tall}", grid, 256, [a])
 
     def _small(
-        self, name: str, x: torch.Tensor, weight: torch.Tensor, out: torch.Tensor, *, k: int, columns: int, rows: int,
-        x_rows: int, out_rows: int = 0, residual: torch.Tensor | None = None, residual_row0: int = 0,
-        residual_rows: int = 0, layer: int = 0, step: int = 0,
-    ) -> None:  # fmt: skip
+        self,
+        name: str,
+        x: torch.Tensor,
+        weight: torch.Tensor,
+        out: torch.Tensor,
+        residual: torch.Tensor | None = None,
+        row0: int = 0,
+        layer: int = 0,
+        step: int = 0,
+    ) -> None:
+        columns = weight.shape[1]
         a = _Small(_pointer(x), _pointer(weight), _pointer(out), None if residual is None else _pointer(residual),
                    _pointer(self.angles), _pointer(self.table), _pointer(self.results), _pointer(self.few_out),
-                   _pointer(self.few_sum), k, columns, rows, 0, x_rows, 0, out_rows, residual_row0, residual_rows,
-                   layer, step, self.few_splits)  # fmt: skip
+                   _pointer(self.few_sum), columns, row0, 0 if residual is None else residual.shape[1], layer, step,
+                   self.few_splits)  # fmt: skip
         self.engine.kernels.launch(name, (math.ceil(columns / 16), self.n, 1), 256, [a])
 
-    def _attend_few(self, queries: torch.Tensor, rows: int, row0: int, count: int, layer: int, step: int) -> None:
+    def _attend(self, name: str, queries: torch.Tensor, rows: int, row0: int, layer: int, step: int) -> None:
+        a = _Few(_pointer(self.table), _pointer(self.results), _pointer(queries), _pointer(self.few_out),
+                 _pointer(self.few_sum), rows, row0, layer, step)  # fmt: skip
         grid = (self.few_splits, self.engine.config.decoder.num_heads, self.n)
-        self.engine.kernels.launch("attend_few", grid, 256, [self.table, self.results, queries, _int(rows),
-                                   _int(row0), _int(count), _int(layer), _int(step), self.few_out,
-                                   self.few_sum])  # fmt: skip
+        self.engine.kernels.launch(name, grid, 256, [a])
 
 
 class GraphGenerator(Generator):
@@ -297,6 +290,8 @@ class GraphGenerator(Generator):
         if c.head_dim not in (16, 32) or c.num_multi_token_pred > 16:
             raise DeviceError(f"no kernels for head_dim {c.head_dim} with {c.num_multi_token_pred} ids at once")
         self.device = decoder.embedding.device
+        if torch.cuda.get_device_capability(self.device) < (8, 0):
+            raise DeviceError("the kernels need a GPU of compute capability 8.0 or later")
         self.preprocessor = preprocessor
         source = resources.files(__package__).joinpath("kernels.cu").read_text(encoding="utf-8")
         self.kernels = Kernels(source, self._macros(decoder.embedding.dtype), self.device)
@@ -305,7 +300,6 @@ class GraphGenerator(Generator):
                           self.device, decoder.embedding.dtype)  # fmt: skip
         self.scratch = Context(scratch, vision.new_memory(), window=1)
         self._batches: dict[int, _Batch] = {}
-        self._uploads: dict[tuple[int, ...], _Upload] = {}
 
     def _macros(self, dtype: torch.dtype) -> dict[str, object]:
         c, config = self.config.decoder, self.config
@@ -330,24 +324,25 @@ class GraphGenerator(Generator):
         if config.crop is not None or any(resized_shape(h, w, config) != (side, side) for h, w, _ in shapes):
             return None
         self.capture(len(frames))
-        pixels = self._batches[len(frames)].pixels
+        batch = self._batches[len(frames)]
         if len(shapes) == 1:
-            self._upload(frames, pixels, bgr)
+            self._upload(batch, frames, 0, bgr)
         else:
             for i, frame in enumerate(frames):
-                self._upload([frame], pixels[i : i + 1], bgr)
-        return pixels
+                self._upload(batch, [frame], i, bgr)
+        return batch.pixels
 
-    def _upload(self, frames: Sequence[np.ndarray | torch.Tensor], pixels: torch.Tensor, bgr: bool) -> None:
+    def _upload(self, batch: _Batch, frames: Sequence[np.ndarray | torch.Tensor], first: int, bgr: bool) -> None:
         height, width = int(frames[0].shape[0]), int(frames[0].shape[1])
         # One for each place in the batch: a staging buffer must not be refilled while its copy is under way.
-        key = (len(frames), height, width, int(pixels.storage_offset()))
-        if key not in self._uploads:
-            if len(self._uploads) >= 64:  # streams of ever new sizes must not fill the memory
+        key = (len(frames), first, height, width, bgr)
+        if key not in batch.uploads:
+            if len(batch.uploads) >= 64:  # streams of ever new sizes must not fill the memory
                 torch.cuda.synchronize(self.device)
-                self._uploads.clear()
-            self._uploads[key] = _Upload(self, len(frames), height, width)
-        self._uploads[key](frames, pixels, bgr)
+                batch.uploads.clear()
+            pixels = batch.pixels[first : first + len(frames)]
+            batch.uploads[key] = _Upload(self, pixels, height, width, bgr)
+        batch.uploads[key](frames)
 
     def look(
         self,
@@ -409,50 +404,62 @@ class GraphGenerator(Generator):
 
 
 class _Upload:
-    """Frames of one size on their way to the GPU, and the resize there."""
+    """Frames of one size on their way to the GPU, and their resize there into a part of a batch's pixels."""
 
-    def __init__(self, engine: GraphGenerator, n: int, height: int, width: int) -> None:
-        self.engine, self.n, self.height, self.width = engine, n, height, width
-        self.side = engine.config.input_img_size
-        device = engine.device
+    def __init__(self, engine: GraphGenerator, pixels: torch.Tensor, height: int, width: int, bgr: bool) -> None:
+        self.engine, self.pixels, self.bgr = engine, pixels, bgr
+        self.height, self.width, self.side = height, width, engine.config.input_img_size
+        n, device = len(pixels), engine.device
         self.staging = torch.empty(n, height, width, 3, dtype=torch.uint8, pin_memory=True)
-        self.frames = torch.empty(n, height, width, 3, dtype=torch.uint8, device=device)
+        self.frames = torch.zeros(n, height, width, 3, dtype=torch.uint8, device=device)
         self.columns = torch.empty(n * height, self.side, 3, dtype=torch.uint8, device=device)
-        self.across = self._filter(width)
-        self.down = self._filter(height)
+        self.across, self.down = self._filter(width), self._filter(height)
+        self.resize = _capture(self._run, device)
 
     def _filter(self, size: int) -> tuple[torch.Tensor, torch.Tensor, int]:
         if size == self.side:  # Pillow leaves such an axis alone
-            first = np.arange(size)
-            weights = np.full((size, 1), 1 << PRECISION_BITS)
+            first, weights = np.arange(size), np.full((size, 1), 1 << PRECISION_BITS)
         else:
             first, weights = coefficients(size, self.side)
         device = self.engine.device
         return (torch.from_numpy(first.astype(np.int32)).to(device),
                 torch.from_numpy(weights.astype(np.int32)).contiguous().to(device), weights.shape[1])  # fmt: skip
 
-    def __call__(self, frames: Sequence[np.ndarray | torch.Tensor], pixels: torch.Tensor, bgr: bool) -> None:
-        staged = False
-        for i, frame in enumerate(frames):
-            if isinstance(frame, torch.Tensor) and frame.is_cuda:
-                self.frames[i].copy_(frame, non_blocking=True)
-            else:
-                self.staging[i].copy_(as_tensor(frame))
-                staged = True
-        if staged and not any(isinstance(frame, torch.Tensor) and frame.is_cuda for frame in frames):
-            self.frames.copy_(self.staging, non_blocking=True)
-        elif staged:
-            for i, frame in enumerate(frames):
-                if not (isinstance(frame, torch.Tensor) and frame.is_cuda):
-                    self.frames[i].copy_(self.staging[i], non_blocking=True)
+    def _run(self) -> None:
         p, side, launch = self.engine.preprocessor, self.side, self.engine.kernels.launch
-        lines = self.n * self.height
+        lines = len(self.pixels) * self.height
         launch("resize_columns", (math.ceil(lines * side * 3 / 256), 1, 1), 256, [self.frames, self.columns,
                self.across[0], self.across[1], _int(self.across[2]), _int(lines), _int(self.width),
                _int(side)])  # fmt: skip
-        launch("resize_rows", (math.ceil(3 * side * side / 256), self.n, 1), 256, [self.columns, pixels,
-               self.down[0], self.down[1], _int(self.down[2]), _int(self.height), _int(side), _int(side),
-               *[ctypes.c_float(v) for v in (p.scale, p.offset, *p.mean, *p.std)], _int(bgr)])  # fmt: skip
+        launch("resize_rows", (math.ceil(3 * side * side / 256), len(self.pixels), 1), 256, [self.columns,
+               self.pixels, self.down[0], self.down[1], _int(self.down[2]), _int(self.height), _int(side),
+               _int(side), *[ctypes.c_float(v) for v in (p.scale, p.offset, *p.mean, *p.std)],
+               _int(self.bgr)])  # fmt: skip
+
+    def __call__(self, frames: Sequence[np.ndarray | torch.Tensor]) -> None:
+        tensors = [as_tensor(frame) for frame in frames]
+        here = [tensor.is_cuda for tensor in tensors]
+        for i, tensor in enumerate(tensors):
+            if here[i]:
+                self.frames[i].copy_(tensor, non_blocking=True)
+            else:
+                self.staging[i].copy_(tensor)
+                if any(here):
+                    self.frames[i].copy_(self.staging[i], non_blocking=True)
+        if not any(here):
+            self.frames.copy_(self.staging, non_blocking=True)
+        self.resize.replay()
+
+
+def _capture(run: Callable[[], None], device: torch.device) -> torch.cuda.CUDAGraph:
+    """Record what `run` launches; it runs once before, so that every kernel is loaded by then."""
+    run()
+    torch.cuda.synchronize(device)
+    graph = torch.cuda.CUDAGraph()
+    # Thread-local: another thread's CUDA call during the capture must break neither.
+    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+        run()
+    return graph
 
 
 def _int(value: int) -> ctypes.c_int:

@@ -148,39 +148,90 @@ extern "C" __global__ void begin_frame(const Stream* __restrict__ streams, Resul
 }
 
 // ---------------------------------------------------------------------------------------------------------------
-// Large products, for the rows of a prefill: (rows, K) x (K, N), tiles of 16 * TM rows by 64 columns.
+// Large products, for the rows of a prefill: (rows, K) x (K, N), tiles of 16 * TM rows by 64 columns. Chunks of the
+// sum are copied to shared memory while earlier ones are multiplied.
 
 #define CHUNK 32
+#define BN 64
 enum Input { ROWS_OF_X, PATCHES, NEIGHBOURS };
-enum Output { QKV, RESIDUAL, SWIGLU, BIAS, PARTIAL, TOKENS_OUT };
+enum Output { QKV, RESIDUAL, SWIGLU, PARTIAL, TOKENS_OUT };
 
 struct Linear {
     const float* x;        // ROWS_OF_X: (rows, K); PATCHES: pixels (n, 3, side, side); NEIGHBOURS: (n, TOKENS, VDIM)
     const stored* weight;  // (K, N)
     float* out;
-    const float* bias;     // BIAS: (N); TOKENS_OUT: (TOKENS, N)
+    const float* bias;     // TOKENS_OUT: (TOKENS, N)
     const float2* angles;  // QKV
     const Stream* streams; // QKV
     int rows, K, N, layer;
 };
 
+// 16 bytes to shared memory on their way; zeros where there is no source.
+__device__ __forceinline__ void copy16(void* to, const void* from) {
+    unsigned address = (unsigned)__cvta_generic_to_shared(to);
+    int size = from ? 16 : 0;
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(address), "l"(from ? from : to), "r"(size));
+}
+__device__ __forceinline__ void copies_sent() { asm volatile("cp.async.commit_group;"); }
+template <int LATER>
+__device__ __forceinline__ void copies_arrived() {  // all but the last LATER groups
+    asm volatile("cp.async.wait_group %0;" ::"n"(LATER));
+}
+
+__device__ __forceinline__ float4 load4(const float* p) { return *(const float4*)p; }
+#if STORE
+__device__ __forceinline__ float4 load4(const stored* p) {
+    return make_float4(load(p), load(p + 1), load(p + 2), load(p + 3));
+}
+#endif
+
+// Matrix units, at float32's precision: each operand is split into two parts of 11 bits, which TF32 holds, and all but
+// the product of the two small parts is added up. A lone TF32 product would lose half of the digits.
+struct Split {
+    unsigned high, low;
+};
+__device__ __forceinline__ Split split(float v) {
+    Split s;
+    s.high = __float_as_uint(v) & 0xffffe000u;
+    s.low = __float_as_uint(v - __uint_as_float(s.high));  // the units ignore what is below its own 11 bits
+    return s;
+}
+__device__ __forceinline__ void mma(float* c, unsigned a0, unsigned a1, unsigned a2, unsigned a3, unsigned b0,
+                                    unsigned b1) {
+    asm volatile(
+        "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+        "{%0, %1, %2, %3};"
+        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+        : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
+}
+// c (16 x 8) += a (16 x 8) b (8 x 8). With g = lane / 4 and t = lane % 4 a thread has
+//   a: (g, t), (g + 8, t), (g, t + 4), (g + 8, t + 4)    b: (t, g), (t + 4, g)
+//   c: (g, 2t), (g, 2t + 1), (g + 8, 2t), (g + 8, 2t + 1)
+__device__ __forceinline__ void multiply(float* c, const Split* a, const Split* b) {
+    mma(c, a[0].low, a[1].low, a[2].low, a[3].low, b[0].high, b[1].high);
+    mma(c, a[0].high, a[1].high, a[2].high, a[3].high, b[0].low, b[1].low);
+    mma(c, a[0].high, a[1].high, a[2].high, a[3].high, b[0].high, b[1].high);
+}
+
+// Where four neighbours in the sum's direction lie, null for zeros.
 template <int INPUT>
-__device__ __forceinline__ float input(const Linear& a, int row, int k) {
-    if (INPUT == ROWS_OF_X) return a.x[(int64)row * a.K + k];
+__device__ __forceinline__ const float* input(const Linear& a, int row, int k) {
+    if (row >= a.rows || k >= a.K) return nullptr;
+    if (INPUT == ROWS_OF_X) return a.x + (int64)row * a.K + k;
     int n = row / TOKENS, cell = row % TOKENS, y = cell / GRID, x = cell % GRID;
     if (INPUT == PATCHES) {
         int channel = k / (PATCH * PATCH), py = k / PATCH % PATCH, px = k % PATCH;
-        return a.x[(((int64)n * 3 + channel) * GRID * PATCH + y * PATCH + py) * (GRID * PATCH) + x * PATCH + px];
+        return a.x + (((int64)n * 3 + channel) * GRID * PATCH + y * PATCH + py) * (GRID * PATCH) + x * PATCH + px;
     }
     int tap = k / VDIM, channel = k % VDIM;
     y += tap / 3 - 1;
     x += tap % 3 - 1;
-    if (y < 0 || y >= GRID || x < 0 || x >= GRID) return 0.f;
-    return a.x[((int64)n * TOKENS + y * GRID + x) * VDIM + channel];
+    if (y < 0 || y >= GRID || x < 0 || x >= GRID) return nullptr;
+    return a.x + ((int64)n * TOKENS + y * GRID + x) * VDIM + channel;
 }
 
 // Rotate and store what a query-key-value product gave for one pair of channels of one token.
-__device__ __forceinline__ void store_pair(const Stream& s, int layer, int column, int64 logical, float2 a,
+__device__ __forceinline__ void store_pair(const Stream& s, int layer, int column, int logical, float2 a,
                                            float first, float second, float* query) {
     int part = column / HIDDEN, head = column % HIDDEN / HEAD_DIM, i = column % HEAD_DIM;
     if (part < 2) {
@@ -195,77 +246,100 @@ __device__ __forceinline__ void store_pair(const Stream& s, int layer, int colum
         return;
     }
     stored* memory = (stored*)(part == 1 ? s.keys : s.values);
-    int64 slot = (s.start + logical) % s.capacity;
-    memory += (((int64)layer * HEADS + head) * 2 * s.capacity + slot) * HEAD_DIM + i;
+    int capacity = (int)s.capacity, slot = (int)s.start + logical;
+    if (slot >= capacity) slot -= capacity;
+    memory += (((int64)layer * HEADS + head) * 2 * capacity + slot) * HEAD_DIM + i;
     stored one = pack(first), two = pack(second);
     memory[0] = one;
     memory[HALF] = two;
-    memory[s.capacity * HEAD_DIM] = one;
-    memory[s.capacity * HEAD_DIM + HALF] = two;
+    memory += (int64)capacity * HEAD_DIM;
+    memory[0] = one;
+    memory[HALF] = two;
 }
 
 template <int INPUT, int OUTPUT, bool NORM, int TM>
 __device__ void linear(const Linear& a, int splits) {
-    const int BM = 16 * TM, BN = 64;
-    __shared__ __align__(16) float xs[CHUNK][BM + 4];
-    __shared__ __align__(16) float ws[CHUNK][BN];
-    int t = threadIdx.x, tx = t % 16, ty = t / 16;
+    const int BM = 16 * TM, STAGES = TM == 2 ? 3 : 2, XP = CHUNK + 4, WP = BN + 8, GROUP = 16 / sizeof(stored);
+    const int MT = TM / 2, NT = 2;  // tiles of 16 x 8 of a warp; the eight warps are 2 (rows) x 4 (columns)
+    __shared__ __align__(16) float xs[STAGES][BM][XP];
+    __shared__ __align__(16) stored ws[STAGES][CHUNK][WP];
+    int t = threadIdx.x, lane = t % 32, warp = t / 32, lg = lane / 4, lt = lane % 4;
+    int wr = warp / 4 * (MT * 16), wc = warp % 4 * (NT * 8);
     int row0 = blockIdx.y * BM, column0 = blockIdx.x * BN;
     int chunks = (a.K + CHUNK - 1) / CHUNK;
     int begin = chunks * blockIdx.z / splits, end = chunks * (blockIdx.z + 1) / splits;
-    float acc[TM][4] = {}, squares[TM] = {};
-    float xr[BM * CHUNK / 256], wr[BN * CHUNK / 256];
+    float acc[MT][NT][4] = {}, squares[MT][2] = {};
 
     auto fetch = [&](int chunk) {
+        if (chunk < end) {
+            int stage = (chunk - begin) % STAGES;
 #pragma unroll
-        for (int i = 0; i < BM * CHUNK / 256; i++) {
-            int k = chunk * CHUNK + t % CHUNK, row = row0 + t / CHUNK + i * (256 / CHUNK);
-            xr[i] = row < a.rows && k < a.K ? input<INPUT>(a, row, k) : 0.f;
-        }
-#pragma unroll
-        for (int i = 0; i < BN * CHUNK / 256; i++) {
-            int k = chunk * CHUNK + t / BN + i * (256 / BN), column = column0 + t % BN;
-            wr[i] = k < a.K && column < a.N ? load(a.weight + (int64)k * a.N + column) : 0.f;
-        }
-    };
-    fetch(begin);
-    for (int chunk = begin; chunk < end; chunk++) {
-        __syncthreads();
-#pragma unroll
-        for (int i = 0; i < BM * CHUNK / 256; i++) xs[t % CHUNK][t / CHUNK + i * (256 / CHUNK)] = xr[i];
-#pragma unroll
-        for (int i = 0; i < BN * CHUNK / 256; i++) ws[t / BN + i * (256 / BN)][t % BN] = wr[i];
-        __syncthreads();
-        if (chunk + 1 < end) fetch(chunk + 1);
-#pragma unroll
-        for (int k = 0; k < CHUNK; k++) {
-            float4 w = *(const float4*)&ws[k][tx * 4];
-#pragma unroll
-            for (int r = 0; r < TM; r++) {
-                float x = xs[k][ty * TM + r];
-                acc[r][0] += x * w.x;
-                acc[r][1] += x * w.y;
-                acc[r][2] += x * w.z;
-                acc[r][3] += x * w.w;
-                if (NORM) squares[r] += x * x;
+            for (int i = t; i < BM * CHUNK / 4; i += 256) {
+                int r = i / (CHUNK / 4), k = i % (CHUNK / 4) * 4;
+                copy16(&xs[stage][r][k], input<INPUT>(a, row0 + r, chunk * CHUNK + k));
             }
+#pragma unroll
+            for (int i = t; i < CHUNK * BN / GROUP; i += 256) {
+                int k = i / (BN / GROUP), c = i % (BN / GROUP) * GROUP, row = chunk * CHUNK + k;
+                bool good = row < a.K && column0 + c < a.N;
+                copy16(&ws[stage][k][c], good ? a.weight + (int64)row * a.N + column0 + c : nullptr);
+            }
+        }
+        copies_sent();
+    };
+#pragma unroll
+    for (int i = 0; i < STAGES - 1; i++) fetch(begin + i);
+    for (int chunk = begin; chunk < end; chunk++) {
+        copies_arrived<STAGES - 2>();
+        __syncthreads();
+        fetch(chunk + STAGES - 1);
+        int stage = (chunk - begin) % STAGES;
+#pragma unroll
+        for (int k = 0; k < CHUNK; k += 8) {
+            Split x[MT][4], w[NT][2];
+#pragma unroll
+            for (int m = 0; m < MT; m++)
+#pragma unroll
+                for (int i = 0; i < 4; i++) {
+                    float v = xs[stage][wr + m * 16 + lg + i % 2 * 8][k + lt + i / 2 * 4];
+                    if (NORM) squares[m][i % 2] += v * v;
+                    x[m][i] = split(v);
+                }
+#pragma unroll
+            for (int c = 0; c < NT; c++)
+#pragma unroll
+                for (int i = 0; i < 2; i++) w[c][i] = split(load(&ws[stage][k + lt + i * 4][wc + c * 8 + lg]));
+#pragma unroll
+            for (int m = 0; m < MT; m++)
+#pragma unroll
+                for (int c = 0; c < NT; c++) multiply(acc[m][c], x[m], w[c]);
         }
     }
     if (NORM) {
 #pragma unroll
-        for (int r = 0; r < TM; r++) {
-            float scale = rsqrtf(squares[r] / a.K + RMS_EPS);
+        for (int m = 0; m < MT; m++)
 #pragma unroll
-            for (int c = 0; c < 4; c++) acc[r][c] *= scale;
-        }
+            for (int i = 0; i < 2; i++) {
+                float square = squares[m][i];
+                square += __shfl_xor_sync(~0u, square, 1);
+                square += __shfl_xor_sync(~0u, square, 2);
+                float scale = rsqrtf(square / a.K + RMS_EPS);
+#pragma unroll
+                for (int c = 0; c < NT; c++) acc[m][c][2 * i] *= scale, acc[m][c][2 * i + 1] *= scale;
+            }
     }
     if (OUTPUT == QKV) {
         // A channel's partner lies up to half a head away, in another thread.
-        __shared__ float tile[BM][BN + 1];
+        float(*tile)[BN + 1] = (float(*)[BN + 1])xs;  // the chunks have been used
+        static_assert(sizeof(xs) >= BM * (BN + 1) * sizeof(float), "room for the tile");
+        __syncthreads();
 #pragma unroll
-        for (int r = 0; r < TM; r++)
+        for (int m = 0; m < MT; m++)
 #pragma unroll
-            for (int c = 0; c < 4; c++) tile[ty * TM + r][tx * 4 + c] = acc[r][c];
+            for (int c = 0; c < NT; c++)
+#pragma unroll
+                for (int i = 0; i < 4; i++)
+                    tile[wr + m * 16 + lg + i / 2 * 8][wc + c * 8 + lt * 2 + i % 2] = acc[m][c][i];
         __syncthreads();
         for (int i = t; i < BM * BN / 2; i += 256) {
             int r = i / (BN / 2), pair = i % (BN / 2);
@@ -275,36 +349,34 @@ __device__ void linear(const Linear& a, int splits) {
             const Stream& s = a.streams[n];
             token -= SLOTS - (int)s.pending;
             if (token < 0) continue;
-            store_pair(s, a.layer, column, s.length + token, a.angles[(int64)row * HALF + pair % HALF],
+            store_pair(s, a.layer, column, (int)s.length + token, a.angles[(int64)row * HALF + pair % HALF],
                        tile[r][c], tile[r][c + HALF], a.out + (int64)row * HIDDEN);
         }
         return;
     }
 #pragma unroll
-    for (int r = 0; r < TM; r++) {
-        int row = row0 + ty * TM + r;
-        if (row >= a.rows) continue;
-        if (OUTPUT == SWIGLU) {  // gate and up columns alternate
-            for (int c = 0; c < 4; c += 2) {
-                int column = column0 + tx * 4 + c;
-                if (column < a.N)
-                    a.out[(int64)row * (a.N / 2) + column / 2] = acc[r][c] / (1.f + expf(-acc[r][c])) * acc[r][c + 1];
-            }
-            continue;
-        }
+    for (int m = 0; m < MT; m++)
 #pragma unroll
-        for (int c = 0; c < 4; c++) {
-            int column = column0 + tx * 4 + c;
-            if (column >= a.N) continue;
-            if (OUTPUT == RESIDUAL) a.out[(int64)row * a.N + column] += acc[r][c];
-            if (OUTPUT == BIAS) a.out[(int64)row * a.N + column] = acc[r][c] + a.bias[column];
-            if (OUTPUT == PARTIAL) a.out[((int64)blockIdx.z * a.rows + row) * a.N + column] = acc[r][c];
-            if (OUTPUT == TOKENS_OUT) {
-                int n = row / TOKENS, token = row % TOKENS;
-                a.out[((int64)n * ROWS + SLOTS + token) * a.N + column] = acc[r][c] + a.bias[token * a.N + column];
+        for (int c = 0; c < NT; c++)
+#pragma unroll
+            for (int i = 0; i < 2; i++) {
+                int row = row0 + wr + m * 16 + lg + i * 8, column = column0 + wc + c * 8 + lt * 2;
+                if (row >= a.rows || column >= a.N) continue;
+                float2 v = make_float2(acc[m][c][2 * i], acc[m][c][2 * i + 1]);
+                if (OUTPUT == SWIGLU) {  // gate and up columns alternate
+                    a.out[(int64)row * (a.N / 2) + column / 2] = v.x / (1.f + expf(-v.x)) * v.y;
+                    continue;
+                }
+                float2* out = (float2*)(a.out + (int64)row * a.N + column);
+                if (OUTPUT == PARTIAL) out = (float2*)(a.out + ((int64)blockIdx.z * a.rows + row) * a.N + column);
+                if (OUTPUT == RESIDUAL) v.x += out->x, v.y += out->y;
+                if (OUTPUT == TOKENS_OUT) {
+                    int n = row / TOKENS, token = row % TOKENS;
+                    v.x += a.bias[token * a.N + column], v.y += a.bias[token * a.N + column + 1];
+                    out = (float2*)(a.out + ((int64)n * ROWS + SLOTS + token) * a.N + column);
+                }
+                *out = v;
             }
-        }
-    }
 }
 
 #define LINEAR(NAME, INPUT, OUTPUT, NORM)                                                               \
@@ -382,119 +454,126 @@ extern "C" __global__ void mix_frames(const float* __restrict__ partial, int spl
 // Attention of a prefill: 64 queries of one head over a share of the keys, softmax kept running.
 
 #define BQ 64
-#define BK 64
+#define BK 64  // keys at a time
 
 extern "C" __global__ void __launch_bounds__(128) attend_rows(
     const Stream* __restrict__ streams, const float* __restrict__ queries, int layer, float* __restrict__ part_out,
     float2* __restrict__ part_sum) {
-    __shared__ __align__(16) float qs[HEAD_DIM][BQ];
-    __shared__ __align__(16) float ks[HEAD_DIM][BK + 1];
-    __shared__ __align__(16) float vs[BK][HEAD_DIM];
-    __shared__ __align__(16) float ps[BK][BQ + 4];
-    const int TILES = (ROWS + BQ - 1) / BQ, WIDE = HEAD_DIM / 8;
-    int head = blockIdx.x / TILES, tile = blockIdx.x % TILES, split = blockIdx.y, splits = gridDim.y, n = blockIdx.z;
-    int t = threadIdx.x, tr = t / 8, tc = t % 8, row0 = tile * BQ;
+    // Rows padded so that a warp's reads meet in no bank.
+    const int KP = HEAD_DIM + 16 / sizeof(stored), GROUP = 16 / sizeof(stored), PER_KEY = HEAD_DIM / GROUP;
+    const int TILES = (ROWS + BQ - 1) / BQ, DT = HEAD_DIM / 8, KT = BK / 8;
+    __shared__ __align__(16) stored ks[2][BK][KP], vs[2][BK][KP];
+    int head = blockIdx.x / TILES, row0 = blockIdx.x % TILES * BQ, share = blockIdx.y, shares = gridDim.y;
+    int n = blockIdx.z, t = threadIdx.x, lane = t % 32, warp = t / 32, lg = lane / 4, lt = lane % 4;
     const Stream& s = streams[n];
-    int skipped = SLOTS - (int)s.pending;
-    int length = (int)s.length;
-    // The last row of this tile sees the most.
-    int seen = length + min(row0 + BQ, ROWS) - skipped;
+    int skipped = SLOTS - (int)s.pending, length = (int)s.length;
+    int seen = length + min(row0 + BQ, ROWS) - skipped;  // by the last row of this tile, which sees the most
     int tiles = (seen + BK - 1) / BK;
-    int begin = (int)((int64)tiles * split / splits), end = (int)((int64)tiles * (split + 1) / splits);
-
-    for (int i = t; i < BQ * HEAD_DIM; i += 128) {
-        int r = i / HEAD_DIM, d = i % HEAD_DIM, row = row0 + r;
-        qs[d][r] = row < ROWS && row >= skipped ? queries[((int64)n * ROWS + row) * HIDDEN + head * HEAD_DIM + d] : 0.f;
-    }
+    int begin = tiles * share / shares, end = tiles * (share + 1) / shares;
     int64 base = (((int64)layer * HEADS + head) * 2 * s.capacity + s.start) * HEAD_DIM;
     const stored* keys = (const stored*)s.keys + base;
     const stored* values = (const stored*)s.values + base;
-    float top[4], sum[4] = {}, acc[4][WIDE] = {};
-    for (int r = 0; r < 4; r++) top[r] = NEG_INF;
 
-    float kr[BK * HEAD_DIM / 128], vr[BK * HEAD_DIM / 128];
-    auto fetch = [&](int tile_index) {
+    auto fetch = [&](int tile) {
+        if (tile < end) {
 #pragma unroll
-        for (int i = 0; i < BK * HEAD_DIM / 128; i++) {
-            int e = t + i * 128, key = tile_index * BK + e / HEAD_DIM;
-            bool good = key < seen;
-            kr[i] = good ? load(keys + (int64)tile_index * BK * HEAD_DIM + e) : 0.f;
-            vr[i] = good ? load(values + (int64)tile_index * BK * HEAD_DIM + e) : 0.f;
-        }
-    };
-    if (begin < end) fetch(begin);
-    for (int it = begin; it < end; it++) {
-        __syncthreads();
-#pragma unroll
-        for (int i = 0; i < BK * HEAD_DIM / 128; i++) {
-            int e = t + i * 128;
-            ks[e % HEAD_DIM][e / HEAD_DIM] = kr[i];
-            vs[e / HEAD_DIM][e % HEAD_DIM] = vr[i];
-        }
-        __syncthreads();
-        if (it + 1 < end) fetch(it + 1);
-
-        float sc[4][8] = {};
-#pragma unroll 8
-        for (int d = 0; d < HEAD_DIM; d++) {
-            float4 q = *(const float4*)&qs[d][tr * 4];
-#pragma unroll
-            for (int c = 0; c < 8; c++) {
-                float k = ks[d][tc + 8 * c];
-                sc[0][c] += q.x * k;
-                sc[1][c] += q.y * k;
-                sc[2][c] += q.z * k;
-                sc[3][c] += q.w * k;
+            for (int i = t; i < BK * PER_KEY; i += 128) {
+                int key = i / PER_KEY, c = i % PER_KEY * GROUP;
+                bool good = tile * BK + key < seen;
+                int64 at = (int64)(tile * BK + key) * HEAD_DIM + c;
+                copy16(&ks[(tile - begin) % 2][key][c], good ? keys + at : nullptr);
+                copy16(&vs[(tile - begin) % 2][key][c], good ? values + at : nullptr);
             }
         }
+        copies_sent();
+    };
+    fetch(begin);
+
+    // The warp's 16 queries stay in registers: rows lg and lg + 8 of them are this thread's.
+    Split q[DT][4];
 #pragma unroll
-        for (int r = 0; r < 4; r++) {
-            int limit = length + row0 + tr * 4 + r - skipped;  // the newest key this row sees: itself
+    for (int d = 0; d < DT; d++)
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            int row = row0 + warp * 16 + lg + i % 2 * 8;
+            bool good = row < ROWS && row >= skipped;
+            q[d][i] = split(good ? queries[((int64)n * ROWS + row) * HIDDEN + head * HEAD_DIM + d * 8 + lt + i / 2 * 4]
+                                 : 0.f);
+        }
+    float top[2] = {NEG_INF, NEG_INF}, sum[2] = {}, acc[DT][4] = {};
+
+    for (int tile = begin; tile < end; tile++) {
+        fetch(tile + 1);
+        copies_arrived<1>();
+        __syncthreads();
+        int stage = (tile - begin) % 2;
+        float score[KT][4] = {};
+#pragma unroll
+        for (int c = 0; c < KT; c++)
+#pragma unroll
+            for (int d = 0; d < DT; d++) {
+                Split k[2];
+#pragma unroll
+                for (int i = 0; i < 2; i++) k[i] = split(load(&ks[stage][c * 8 + lg][d * 8 + lt + i * 4]));
+                multiply(score[c], q[d], k);
+            }
+        float keep[2];
+#pragma unroll
+        for (int r = 0; r < 2; r++) {
+            int limit = length + row0 + warp * 16 + lg + r * 8 - skipped;  // the newest key this row sees: itself
             float m = top[r];
 #pragma unroll
-            for (int c = 0; c < 8; c++) {
-                if (it * BK + tc + 8 * c > limit) sc[r][c] = NEG_INF;
-                m = fmaxf(m, sc[r][c]);
-            }
-            for (int o = 4; o; o >>= 1) m = fmaxf(m, __shfl_xor_sync(~0u, m, o));
-            float keep = m == NEG_INF ? 1.f : exp2f(top[r] - m), add = 0.f;
+            for (int c = 0; c < KT; c++)
 #pragma unroll
-            for (int c = 0; c < 8; c++) {
-                sc[r][c] = m == NEG_INF ? 0.f : exp2f(sc[r][c] - m);
-                add += sc[r][c];
-            }
+                for (int i = 0; i < 2; i++) {
+                    if (tile * BK + c * 8 + lt * 2 + i > limit) score[c][2 * r + i] = NEG_INF;
+                    m = fmaxf(m, score[c][2 * r + i]);
+                }
+            m = fmaxf(m, __shfl_xor_sync(~0u, m, 1));
+            m = fmaxf(m, __shfl_xor_sync(~0u, m, 2));
+            keep[r] = m == NEG_INF ? 1.f : exp2f(top[r] - m);
+            float add = 0.f;
+#pragma unroll
+            for (int c = 0; c < KT; c++)
+#pragma unroll
+                for (int i = 0; i < 2; i++) {
+                    float p = m == NEG_INF ? 0.f : exp2f(score[c][2 * r + i] - m);
+                    score[c][2 * r + i] = p;
+                    add += p;
+                }
             top[r] = m;
-            sum[r] = sum[r] * keep + add;
-#pragma unroll
-            for (int d = 0; d < WIDE; d++) acc[r][d] *= keep;
+            sum[r] = sum[r] * keep[r] + add;
         }
 #pragma unroll
-        for (int c = 0; c < 8; c++)
-            *(float4*)&ps[tc + 8 * c][tr * 4] = make_float4(sc[0][c], sc[1][c], sc[2][c], sc[3][c]);
-        __syncwarp();  // a row's eight threads sit in one warp
-#pragma unroll 8
-        for (int j = 0; j < BK; j++) {
-            float4 p = *(const float4*)&ps[j][tr * 4];
+        for (int d = 0; d < DT; d++)
 #pragma unroll
-            for (int d = 0; d < WIDE; d++) {
-                float v = vs[j][tc * WIDE + d];
-                acc[0][d] += p.x * v;
-                acc[1][d] += p.y * v;
-                acc[2][d] += p.z * v;
-                acc[3][d] += p.w * v;
+            for (int i = 0; i < 4; i++) acc[d][i] *= keep[i / 2];
+        // A thread's scores belong to keys 2 lt and 2 lt + 1 of eight. The order of keys in a sum is free, so
+        // they serve as columns lt and lt + 4 of the next product, with the values taken in the same order.
+#pragma unroll
+        for (int c = 0; c < KT; c++) {
+            Split p[4] = {split(score[c][0]), split(score[c][2]), split(score[c][1]), split(score[c][3])};
+#pragma unroll
+            for (int d = 0; d < DT; d++) {
+                Split v[2];
+#pragma unroll
+                for (int i = 0; i < 2; i++) v[i] = split(load(&vs[stage][c * 8 + lt * 2 + i][d * 8 + lg]));
+                multiply(acc[d], p, v);
             }
         }
+        __syncthreads();
     }
 #pragma unroll
-    for (int r = 0; r < 4; r++) {
-        float total = sum[r];
-        for (int o = 4; o; o >>= 1) total += __shfl_xor_sync(~0u, total, o);
-        int row = row0 + tr * 4 + r;
+    for (int r = 0; r < 2; r++) {
+        sum[r] += __shfl_xor_sync(~0u, sum[r], 1);
+        sum[r] += __shfl_xor_sync(~0u, sum[r], 2);
+        int row = row0 + warp * 16 + lg + r * 8;
         if (row >= ROWS) continue;
-        int64 at = (((int64)n * splits + split) * HEADS + head) * ROWS + row;
-        if (tc == 0) part_sum[at] = make_float2(top[r], total);
+        int64 at = (((int64)n * shares + share) * HEADS + head) * ROWS + row;
+        if (lt == 0) part_sum[at] = make_float2(top[r], sum[r]);
 #pragma unroll
-        for (int d = 0; d < WIDE; d++) part_out[at * HEAD_DIM + tc * WIDE + d] = acc[r][d];
+        for (int d = 0; d < DT; d++)
+            *(float2*)&part_out[at * HEAD_DIM + d * 8 + lt * 2] = make_float2(acc[d][2 * r], acc[d][2 * r + 1]);
     }
 }
 
@@ -523,36 +602,45 @@ extern "C" __global__ void join_rows(const float* __restrict__ part_out, const f
 }
 
 // ---------------------------------------------------------------------------------------------------------------
-// Small products, for the few rows of a decode step: all rows of one stream by 16 columns, the sum over K
-// split among 16 groups of threads so that all of a weight tile is on its way at once.
+__device__ __forceinline__ float warp_max(float v) {
+    int i = __float_as_int(v);
+    i ^= (i >> 31) & 0x7fffffff;  // integers in the order of the floats
+    i = __reduce_max_sync(~0u, i);
+    return __int_as_float(i ^ ((i >> 31) & 0x7fffffff));
+}
+
+// ---------------------------------------------------------------------------------------------------------------
+// Small products, for the rows of a decode step (R = SLOTS) or the last row alone (R = 1): all rows of one stream by
+// 16 columns, the sum split among 16 groups of threads so that a weight tile is asked for all at once, before
+// anything is waited for.
 
 #define COLUMNS 16
 #define GROUPS 16
-#define MAX_K (INNER > HIDDEN ? INNER : HIDDEN)
+#define MAX_SPLITS 32
 
 struct Small {
-    const float* x;          // (n, x_rows, K); row0.. are read
+    const float* x;          // (n, R, K)
     const stored* weight;    // (K, N)
-    float* out;              // (n, out_rows, N) or what the kernel says
-    const float* residual;   // (n, x_rows of the residual, N)
+    float* out;              // (n, R, N), half of that for SWIGLU
+    const float* residual;   // (n, residual_rows, N), of which R rows from residual_row0 are added
     const float2* angles;    // (n, ROWS, HALF)
     const Stream* streams;
     const Result* results;
-    const float* part_out;
+    const float* part_out;   // S_OUT reads the shares of attend_few instead of x
     const float2* part_sum;
-    int K, N, rows, row0, x_rows, out_row0, out_rows, residual_row0, residual_rows, layer, step, splits;
+    int N, residual_row0, residual_rows, layer, step, splits;
 };
 
 enum SmallOutput { S_QKV, S_OUT, S_SWIGLU, S_DOWN, S_HEADS };
 
-template <int OUTPUT, bool NORM>
+template <int OUTPUT, int K, bool NORM, int R>
 __device__ void small(const Small& a) {
-    __shared__ float xs[SLOTS][MAX_K];
-    __shared__ float sums[GROUPS / 2][SLOTS][COLUMNS];
-    __shared__ float scale[SLOTS];
-    __shared__ float tile[SLOTS][COLUMNS];
+    const int SHARE = (K + GROUPS - 1) / GROUPS;
+    __shared__ __align__(16) float xs[R][K];
+    __shared__ float sums[GROUPS / 2][R][COLUMNS];
+    __shared__ float scale[R];
+    __shared__ float tile[R][COLUMNS];
     int n = blockIdx.y, t = threadIdx.x, column = t % COLUMNS, group = t / COLUMNS;
-    if (a.step >= 0 && a.results[n].done) return;
 
     // The columns of this block; those of a query-key-value product come in pairs half a head apart.
     int c = blockIdx.x * COLUMNS + column;
@@ -560,284 +648,346 @@ __device__ void small(const Small& a) {
         int pair = blockIdx.x * (COLUMNS / 2) + column % (COLUMNS / 2);
         c = pair / HALF * HEAD_DIM + pair % HALF + (column >= COLUMNS / 2 ? HALF : 0);
     }
-    const int LONGEST = (MAX_K + GROUPS - 1) / GROUPS;
-    int share = (a.K + GROUPS - 1) / GROUPS, k0 = group * share;
-    float w[LONGEST];  // asked for before anything is waited for
+    int k0 = group * SHARE;
+    float w[SHARE];
 #pragma unroll
-    for (int i = 0; i < LONGEST; i++)
-        w[i] = i < share && k0 + i < a.K && c < a.N ? load(a.weight + (int64)(k0 + i) * a.N + c) : 0.f;
+    for (int i = 0; i < SHARE; i++)
+        w[i] = (K % GROUPS == 0 || k0 + i < K) && c < a.N ? load(a.weight + (k0 + i) * a.N + c) : 0.f;
 
     if (OUTPUT == S_OUT) {
-        for (int i = t; i < a.rows * HIDDEN; i += 256) {
-            int row = i / HIDDEN, k = i % HIDDEN;
-            int64 first = (((int64)n * a.splits) * HEADS + k / HEAD_DIM) * SLOTS + row;
-            xs[row][k] = join(a.part_out, a.part_sum, first, (int64)HEADS * SLOTS, a.splits, k % HEAD_DIM);
+        // Join the shares: first the weight of each, 16 threads to a (row, head), then their sum.
+        __shared__ float weights[R][HEADS][MAX_SPLITS];
+        const int TURNS = (R * HEADS + 7) / 8;  // a warp to each (row, head), a lane to each share
+        float2 shares[TURNS];
+#pragma unroll
+        for (int i = 0; i < TURNS; i++) {
+            int which = i * 8 + t / 32, z = t % 32, head = which % HEADS, row = which / HEADS;
+            bool good = z < a.splits && row < R;
+            shares[i] = good ? a.part_sum[((n * a.splits + z) * HEADS + head) * R + row] : make_float2(NEG_INF, 0.f);
+        }
+#pragma unroll
+        for (int i = 0; i < TURNS; i++) {
+            int which = i * 8 + t / 32, head = which % HEADS, row = which / HEADS;
+            float top = warp_max(shares[i].x), mine = shares[i].x == NEG_INF ? 0.f : exp2f(shares[i].x - top);
+            float total = shares[i].y * mine;
+            for (int o = 16; o; o >>= 1) total += __shfl_xor_sync(~0u, total, o);
+            if (row < R) weights[row][head][t % 32] = total > 0.f ? mine / total : 0.f;
+        }
+        __syncthreads();
+        for (int i = t; i < R * K / 4; i += 256) {
+            int row = i / (K / 4), k = i % (K / 4) * 4, head = k / HEAD_DIM;
+            const float* from = a.part_out + (((int64)n * a.splits * HEADS + head) * R + row) * HEAD_DIM + k % HEAD_DIM;
+            float4 sum = make_float4(0.f, 0.f, 0.f, 0.f);
+#pragma unroll 16
+            for (int z = 0; z < a.splits; z++) {
+                float4 v = *(const float4*)(from + z * HEADS * R * HEAD_DIM);
+                float share = weights[row][head][z];
+                sum.x += v.x * share, sum.y += v.y * share, sum.z += v.z * share, sum.w += v.w * share;
+            }
+            *(float4*)&xs[row][k] = sum;
         }
     } else {
-        for (int i = t; i < a.rows * a.K; i += 256) {
-            int row = i / a.K, k = i % a.K;
-            xs[row][k] = a.x[((int64)n * a.x_rows + a.row0 + row) * a.K + k];
-        }
+        for (int i = t; i < R * K / 4; i += 256)
+            *(float4*)&xs[0][i * 4] = *(const float4*)(a.x + (int64)n * R * K + i * 4);
     }
+    if (a.step >= 0 && a.results[n].done) return;
     __syncthreads();
     if (NORM) {
-        for (int row = t / 32; row < a.rows; row += 8) {
+        for (int row = t / 32; row < R; row += 8) {
             float square = 0.f;
-            for (int k = t % 32; k < a.K; k += 32) square += xs[row][k] * xs[row][k];
+            for (int k = t % 32; k < K; k += 32) square += xs[row][k] * xs[row][k];
             for (int o = 16; o; o >>= 1) square += __shfl_xor_sync(~0u, square, o);
-            if (t % 32 == 0) scale[row] = rsqrtf(square / a.K + RMS_EPS);
+            if (t % 32 == 0) scale[row] = rsqrtf(square / K + RMS_EPS);
         }
     }
-    float acc[SLOTS] = {};
+    float acc[R] = {};
+    if (SHARE % 4 == 0 && K % GROUPS == 0) {
 #pragma unroll
-    for (int i = 0; i < LONGEST; i++) {
-        if (i < share && k0 + i < a.K) {
+        for (int i = 0; i < SHARE; i += 4) {
 #pragma unroll
-            for (int row = 0; row < SLOTS; row++)
-                if (row < a.rows) acc[row] += xs[row][k0 + i] * w[i];
+            for (int row = 0; row < R; row++) {
+                float4 x = *(const float4*)&xs[row][k0 + i];
+                acc[row] += x.x * w[i];
+                acc[row] += x.y * w[(i + 1) % SHARE];
+                acc[row] += x.z * w[(i + 2) % SHARE];
+                acc[row] += x.w * w[(i + 3) % SHARE];
+            }
         }
+    } else {
+#pragma unroll
+        for (int i = 0; i < SHARE; i++)
+            if (k0 + i < K)
+#pragma unroll
+                for (int row = 0; row < R; row++) acc[row] += xs[row][k0 + i] * w[i];
     }
 #pragma unroll
-    for (int row = 0; row < SLOTS; row++) {  // two groups share a warp
+    for (int row = 0; row < R; row++) {  // two groups share a warp
         acc[row] += __shfl_xor_sync(~0u, acc[row], 16);
         if (t % 32 < 16) sums[group / 2][row][column] = acc[row];
     }
     __syncthreads();
-    for (int i = t; i < a.rows * COLUMNS; i += 256) {
-        int row = i / COLUMNS, col = i % COLUMNS;
+    if (t < R * COLUMNS) {
+        int row = t / COLUMNS, col = t % COLUMNS;
         float v = 0.f;
 #pragma unroll
         for (int g = 0; g < GROUPS / 2; g++) v += sums[g][row][col];
         tile[row][col] = NORM ? v * scale[row] : v;
     }
     __syncthreads();
+    if (t >= R * COLUMNS) return;
 
-    for (int i = t; i < a.rows * COLUMNS; i += 256) {
-        int row = i / COLUMNS, col = i % COLUMNS;
-        if (OUTPUT == S_QKV) {
-            if (col >= COLUMNS / 2) continue;
-            int pair = blockIdx.x * (COLUMNS / 2) + col, p = pair / HALF * HEAD_DIM + pair % HALF;
-            if (p >= a.N) continue;
-            const Stream& s = a.streams[n];
-            // Every decode step of a frame sits on the last SLOTS positions of its prefill.
-            float2 angle = a.angles[((int64)n * ROWS + ROWS - SLOTS + row) * HALF + pair % HALF];
-            store_pair(s, a.layer, p, tokens_before(s, a.results[n].blocks - 1) + row, angle, tile[row][col],
-                       tile[row][col + COLUMNS / 2], a.out + ((int64)n * SLOTS + row) * HIDDEN);
-            continue;
-        }
-        int at = blockIdx.x * COLUMNS + col;
-        if (at >= a.N) continue;
-        int64 out = ((int64)n * a.out_rows + a.out_row0 + row);
-        if (OUTPUT == S_SWIGLU) {
-            if (col % 2 == 0)
-                a.out[out * (a.N / 2) + at / 2] = tile[row][col] / (1.f + expf(-tile[row][col])) * tile[row][col + 1];
-        } else if (OUTPUT == S_HEADS) {
-            a.out[out * a.N + at] = tile[row][col];
-        } else {
-            int64 from = ((int64)n * a.residual_rows + a.residual_row0 + row) * a.N + at;
-            a.out[out * a.N + at] = a.residual[from] + tile[row][col];
-        }
+    int row = t / COLUMNS, col = t % COLUMNS;
+    if (OUTPUT == S_QKV) {
+        if (col >= COLUMNS / 2) return;
+        int pair = blockIdx.x * (COLUMNS / 2) + col, p = pair / HALF * HEAD_DIM + pair % HALF;
+        if (p >= a.N) return;
+        const Stream& s = a.streams[n];
+        // Every decode step of a frame sits on the last SLOTS positions of its prefill.
+        float2 angle = a.angles[((int64)n * ROWS + ROWS - SLOTS + row) * HALF + pair % HALF];
+        store_pair(s, a.layer, p, tokens_before(s, a.results[n].blocks - 1) + row, angle, tile[row][col],
+                   tile[row][col + COLUMNS / 2], a.out + ((int64)n * SLOTS + row) * HIDDEN);
+        return;
+    }
+    int at = blockIdx.x * COLUMNS + col;
+    if (at >= a.N) return;
+    int64 out = (int64)n * R + row;
+    if (OUTPUT == S_SWIGLU) {
+        if (col % 2 == 0)
+            a.out[out * (a.N / 2) + at / 2] = tile[row][col] / (1.f + expf(-tile[row][col])) * tile[row][col + 1];
+    } else if (OUTPUT == S_HEADS) {
+        a.out[out * a.N + at] = tile[row][col];
+    } else {
+        a.out[out * a.N + at] =
+            a.residual[((int64)n * a.residual_rows + a.residual_row0 + row) * a.N + at] + tile[row][col];
     }
 }
 
-#define SMALL(NAME, OUTPUT, NORM) \
-    extern "C" __global__ void __launch_bounds__(256) NAME(Small a) { small<OUTPUT, NORM>(a); }
-SMALL(small_qkv, S_QKV, true)
-SMALL(small_out, S_OUT, false)
-SMALL(small_swiglu, S_SWIGLU, true)
-SMALL(small_down, S_DOWN, false)
-SMALL(small_heads, S_HEADS, true)
+#define SMALL(NAME, OUTPUT, K, NORM, R) \
+    extern "C" __global__ void __launch_bounds__(256) NAME(Small a) { small<OUTPUT, K, NORM, R>(a); }
+SMALL(block_qkv, S_QKV, HIDDEN, true, SLOTS)
+SMALL(block_out, S_OUT, HIDDEN, false, SLOTS)
+SMALL(block_swiglu, S_SWIGLU, HIDDEN, true, SLOTS)
+SMALL(block_down, S_DOWN, INNER, false, SLOTS)
+SMALL(last_out, S_OUT, HIDDEN, false, 1)
+SMALL(last_swiglu, S_SWIGLU, HIDDEN, true, 1)
+SMALL(last_down, S_DOWN, INNER, false, 1)
+SMALL(last_heads, S_HEADS, HIDDEN, true, 1)
 
 // ---------------------------------------------------------------------------------------------------------------
-// Attention of a decode step: `count` queries of one head (rows of a block, or the last row alone) over a share of
-// the keys. One thread a key for the scores, one thread a channel for the values.
+// Attention of a decode step: R queries of one head (rows of a block, or the last row alone) over a share of the
+// keys. A warp takes 32 keys at a time: one lane a key for the scores, one lane a channel for the values.
 
-#define KEYS 256
-#define QPAD ((SLOTS + 3) / 4 * 4)
+#define WARPS 8
 
-extern "C" __global__ void __launch_bounds__(KEYS) attend_few(
-    const Stream* __restrict__ streams, const Result* __restrict__ results, const float* __restrict__ queries,
-    int query_rows, int row0, int count, int layer, int step, float* __restrict__ part_out,
-    float2* __restrict__ part_sum) {
-    __shared__ __align__(16) float ks[KEYS][HEAD_DIM + 1];
-    __shared__ __align__(16) float qs[HEAD_DIM][QPAD];
-    __shared__ __align__(16) float ps[KEYS][QPAD];
-    __shared__ float warp_top[KEYS / 32][QPAD], warp_sum[KEYS / 32][QPAD];
-    int split = blockIdx.x, splits = gridDim.x, head = blockIdx.y, n = blockIdx.z, t = threadIdx.x;
-    if (step >= 0 && results[n].done) return;
-    const Stream& s = streams[n];
+struct Few {
+    const Stream* streams;
+    const Result* results;
+    const float* queries;  // (n, query_rows, HIDDEN), of which R rows from row0
+    float* part_out;       // (n, splits, HEADS, R, HEAD_DIM)
+    float2* part_sum;      // (n, splits, HEADS, R): maximum and sum
+    int query_rows, row0, layer, step;
+};
+
+template <int R>
+__device__ void attend_few(const Few& a) {
+    const int PAD = (R + 3) / 4 * 4, LANES = 32 / HEAD_DIM;
+    __shared__ __align__(16) float qs[R][HEAD_DIM];
+    __shared__ __align__(16) float ps[WARPS][32][PAD];
+    __shared__ float tops[WARPS][R], totals[WARPS][R];
+    __shared__ float joined[WARPS][R][HEAD_DIM];
+    int split = blockIdx.x, splits = gridDim.x, head = blockIdx.y, n = blockIdx.z;
+    int t = threadIdx.x, warp = t / 32, lane = t % 32, d = lane % HEAD_DIM, sub = lane / HEAD_DIM;
+    const Stream& s = a.streams[n];
     // Tokens alive once this pass is stored; the last query sees all of them, the one before it one less, ...
-    int length = step < 0 ? tokens_before(s, 0) : tokens_before(s, results[n].blocks);
-    int begin = (int)((int64)length * split / splits), end = (int)((int64)length * (split + 1) / splits);
-    for (int i = t; i < HEAD_DIM * QPAD; i += KEYS) {
-        int d = i / QPAD, r = i % QPAD;
-        qs[d][r] = r < count ? queries[((int64)n * query_rows + row0 + r) * HIDDEN + head * HEAD_DIM + d] : 0.f;
-    }
-    int64 base = (((int64)layer * HEADS + head) * 2 * s.capacity + s.start) * HEAD_DIM;
+    int length = tokens_before(s, a.step < 0 ? 0 : a.results[n].blocks);
+    if (a.step >= 0 && a.results[n].done) return;
+    for (int i = t; i < R * HEAD_DIM; i += 32 * WARPS)
+        qs[i / HEAD_DIM][i % HEAD_DIM] = a.queries[((int64)n * a.query_rows + a.row0 + i / HEAD_DIM) * HIDDEN +
+                                                   head * HEAD_DIM + i % HEAD_DIM];
+    int groups = (length + 31) / 32;
+    int first = groups * split / splits, end = groups * (split + 1) / splits;
+    int64 base = (((int64)a.layer * HEADS + head) * 2 * s.capacity + s.start) * HEAD_DIM;
     const stored* keys = (const stored*)s.keys + base;
     const stored* values = (const stored*)s.values + base;
-    const int LANES = KEYS / HEAD_DIM;  // groups of threads, each with every channel
-    int d = t % HEAD_DIM, lane = t / HEAD_DIM;
-    float top[SLOTS], sum[SLOTS], acc[SLOTS];
+    float top[R], sum[R], acc[R];
 #pragma unroll
-    for (int r = 0; r < SLOTS; r++) top[r] = NEG_INF, sum[r] = acc[r] = 0.f;
+    for (int r = 0; r < R; r++) top[r] = NEG_INF, sum[r] = acc[r] = 0.f;
+    __syncthreads();
 
-    for (int first = begin; first < end; first += KEYS) {
-        int here = min(KEYS, end - first);
-        float v[HEAD_DIM];  // this thread's values: keys lane, lane + LANES, ...
+    for (int group = first + warp; group < end; group += WARPS) {
+        int key = group * 32 + lane;
+        float v[HEAD_DIM], k[HEAD_DIM];  // values: channel d of keys sub, sub + LANES, ...
+#pragma unroll
+        for (int i = 0; i < HEAD_DIM; i += 4)
+            *(float4*)&k[i] = key < length ? load4(keys + (int64)key * HEAD_DIM + i) : make_float4(0, 0, 0, 0);
 #pragma unroll
         for (int i = 0; i < HEAD_DIM; i++) {
-            int key = lane + i * LANES;
-            v[i] = key < here ? load(values + (int64)(first + key) * HEAD_DIM + d) : 0.f;
+            int other = group * 32 + sub + i * LANES;
+            v[i] = other < length ? load(values + (int64)other * HEAD_DIM + d) : 0.f;
         }
-        for (int i = t; i < here * HEAD_DIM; i += KEYS)
-            ks[i / HEAD_DIM][i % HEAD_DIM] = load(keys + (int64)first * HEAD_DIM + i);
-        __syncthreads();
-        float sc[QPAD];
+        float p[PAD];
 #pragma unroll
-        for (int r = 0; r < QPAD; r++) sc[r] = 0.f;
-        if (t < here) {
-#pragma unroll 8
-            for (int e = 0; e < HEAD_DIM; e++) {
-                float k = ks[t][e];
+        for (int r = 0; r < PAD; r++) p[r] = 0.f;
 #pragma unroll
-                for (int r = 0; r < QPAD; r++) sc[r] += qs[e][r] * k;
+        for (int r = 0; r < R; r++) {
+#pragma unroll
+            for (int i = 0; i < HEAD_DIM; i += 4) {
+                float4 q = *(const float4*)&qs[r][i];
+                p[r] += q.x * k[i];
+                p[r] += q.y * k[i + 1];
+                p[r] += q.z * k[i + 2];
+                p[r] += q.w * k[i + 3];
             }
+            if (key >= length - (R - 1 - r)) p[r] = NEG_INF;
         }
-        float most[SLOTS];
 #pragma unroll
-        for (int r = 0; r < SLOTS; r++) {
-            bool seen = t < here && r < count && first + t < length - (count - 1 - r);
-            if (!seen) sc[r] = NEG_INF;
-            float m = sc[r];
-            for (int o = 16; o; o >>= 1) m = fmaxf(m, __shfl_xor_sync(~0u, m, o));
-            if (t % 32 == 0) warp_top[t / 32][r] = m;
-        }
-        __syncthreads();
-#pragma unroll
-        for (int r = 0; r < SLOTS; r++) {
-            float m = top[r];
-            for (int w = 0; w < KEYS / 32; w++) m = fmaxf(m, warp_top[w][r]);
-            most[r] = m;
-            float p = sc[r] == NEG_INF ? 0.f : exp2f(sc[r] - m);
-            ps[t][r] = p;
-            for (int o = 16; o; o >>= 1) p += __shfl_xor_sync(~0u, p, o);
-            if (t % 32 == 0) warp_sum[t / 32][r] = p;
-        }
-        __syncthreads();
-#pragma unroll
-        for (int r = 0; r < SLOTS; r++) {
-            float keep = top[r] == NEG_INF ? 0.f : exp2f(top[r] - most[r]), add = 0.f;
-            for (int w = 0; w < KEYS / 32; w++) add += warp_sum[w][r];
-            sum[r] = sum[r] * keep + add;
+        for (int r = 0; r < R; r++) {
+            float m = fmaxf(top[r], warp_max(p[r]));
+            float keep = m == NEG_INF ? 1.f : exp2f(top[r] - m);
+            p[r] = m == NEG_INF ? 0.f : exp2f(p[r] - m);
+            sum[r] = sum[r] * keep + p[r];
             acc[r] *= keep;
-            top[r] = most[r];
+            top[r] = m;
         }
+        __syncwarp();
+#pragma unroll
+        for (int r = 0; r < PAD; r += 4) *(float4*)&ps[warp][lane][r] = *(const float4*)&p[r];
+        __syncwarp();
 #pragma unroll
         for (int i = 0; i < HEAD_DIM; i++) {
-            const float* p = ps[lane + i * LANES];
+            float w[PAD];
 #pragma unroll
-            for (int r = 0; r < SLOTS; r++) acc[r] += p[r] * v[i];
+            for (int r = 0; r < PAD; r += 4) *(float4*)&w[r] = *(const float4*)&ps[warp][sub + i * LANES][r];
+#pragma unroll
+            for (int r = 0; r < R; r++) acc[r] += w[r] * v[i];
         }
-        __syncthreads();
     }
-    // Join the groups; `ks` is free again.
-    float(*joined)[QPAD][HEAD_DIM] = (float(*)[QPAD][HEAD_DIM])ks;
-    __syncthreads();
 #pragma unroll
-    for (int r = 0; r < SLOTS; r++) {
-        float a = acc[r];
-        if (HEAD_DIM == 16) a += __shfl_xor_sync(~0u, a, 16);
-        joined[t / 32][r][d] = a;
+    for (int r = 0; r < R; r++) {
+        for (int o = 16; o; o >>= 1) sum[r] += __shfl_xor_sync(~0u, sum[r], o);
+        if (HEAD_DIM == 16) acc[r] += __shfl_xor_sync(~0u, acc[r], 16);
+        if (lane == 0) tops[warp][r] = top[r], totals[warp][r] = sum[r];
+        joined[warp][r][d] = acc[r];
     }
     __syncthreads();
-    for (int i = t; i < count * HEAD_DIM; i += KEYS) {
+    for (int i = t; i < R * HEAD_DIM; i += 32 * WARPS) {
         int r = i / HEAD_DIM, e = i % HEAD_DIM;
-        float a = 0.f;
-        for (int g = 0; g < KEYS / 32; g++) a += joined[g][r][e];
-        int64 at = (((int64)n * splits + split) * HEADS + head) * SLOTS + r;
-        part_out[at * HEAD_DIM + e] = a;
-    }
+        float m = NEG_INF, value = 0.f, total = 0.f;
 #pragma unroll
-    for (int r = 0; r < SLOTS; r++)
-        if (t == r && r < count)
-            part_sum[(((int64)n * splits + split) * HEADS + head) * SLOTS + r] = make_float2(top[r], sum[r]);
+        for (int w = 0; w < WARPS; w++) m = fmaxf(m, tops[w][r]);
+#pragma unroll
+        for (int w = 0; w < WARPS; w++) {
+            float share = tops[w][r] == NEG_INF ? 0.f : exp2f(tops[w][r] - m);
+            value += joined[w][r][e] * share;
+            total += totals[w][r] * share;
+        }
+        int64 at = (((int64)n * splits + split) * HEADS + head) * R + r;
+        a.part_out[at * HEAD_DIM + e] = value;
+        if (e == 0) a.part_sum[at] = make_float2(m, total);
+    }
 }
 
-// ---------------------------------------------------------------------------------------------------------------
-// Choosing: one block a stream, one thread an id.
+extern "C" __global__ void __launch_bounds__(32 * WARPS, 2) attend_block(Few a) { attend_few<SLOTS>(a); }
+extern "C" __global__ void __launch_bounds__(32 * WARPS) attend_last(Few a) { attend_few<1>(a); }
 
-#define CHOOSERS ((VOCAB + 31) / 32 * 32)
+// ---------------------------------------------------------------------------------------------------------------
+// Choosing: one block a stream. One warp chooses, each lane minding every 32nd id; all threads fetch the
+// embeddings of the next block.
+
+#define CHOOSERS (32 * (SLOTS > 8 ? SLOTS : 8))
+#define PER_LANE ((VOCAB + 31) / 32)
 
 extern "C" __global__ void __launch_bounds__(CHOOSERS) choose(
     const Stream* __restrict__ streams, Result* __restrict__ results, unsigned char* __restrict__ taken,
     const float* __restrict__ heads, const stored* __restrict__ embedding, float* __restrict__ block) {
-    __shared__ float warp_best[2][CHOOSERS / 32];
-    __shared__ int warp_id[2][CHOOSERS / 32];
-    __shared__ float warp_sum[CHOOSERS / 32][SLOTS];
-    __shared__ int chosen_id[SLOTS];
-    __shared__ float chosen_score[SLOTS];
-    int n = blockIdx.x, t = threadIdx.x;
-    const Stream& s = streams[n];
+    __shared__ int chosen[SLOTS];
+    __shared__ float chosen_score[SLOTS], confidence[SLOTS];
+    __shared__ signed char at_slot[32 * PER_LANE];
+    __shared__ int over;
+    int n = blockIdx.x, t = threadIdx.x, lane = t % 32, warp = t / 32;
     Result& r = results[n];
-    if (r.done) return;
-    const int WIDTH = SLOTS * (VOCAB + 1);
-    float score[SLOTS];
+    const float* scores = heads + (int64)n * SLOTS * (VOCAB + 1);
+    int begin = r.slots, budget = (int)streams[n].budget, done = r.done;
+    int count = min(SLOTS, budget - begin);
+    float threshold = __int_as_float((int)streams[n].threshold);
+    float loss = lane < SLOTS ? scores[SLOTS * VOCAB + lane] : 0.f;
+    float own[PER_LANE];  // of the slot that is this warp's to rate
 #pragma unroll
-    for (int k = 0; k < SLOTS; k++) score[k] = t < VOCAB ? heads[(int64)n * WIDTH + k * VOCAB + t] : NEG_INF;
-    int begin = r.slots, count = min(SLOTS, (int)s.budget - begin);
-    // The slot at which this thread's id was taken: -1 before this block, SLOTS if it is free.
-    int at = t < VOCAB && !taken[n * VOCAB + t] ? SLOTS : -1;
+    for (int j = 0; j < PER_LANE; j++) {
+        int id = lane + 32 * j;
+        own[j] = id < VOCAB && warp < SLOTS ? scores[warp * VOCAB + id] : NEG_INF;
+    }
+    if (warp == 0) {
+        float score[SLOTS][PER_LANE];
 #pragma unroll
-    for (int k = 0; k < SLOTS; k++) {
-        if (k >= count) break;
-        float best = at == SLOTS ? score[k] : NEG_INF;
-        int id = t;
-        for (int o = 16; o; o >>= 1) {
-            float other = __shfl_xor_sync(~0u, best, o);
-            int other_id = __shfl_xor_sync(~0u, id, o);
-            if (other > best || (other == best && other_id < id)) best = other, id = other_id;
+        for (int k = 0; k < SLOTS; k++)
+#pragma unroll
+            for (int j = 0; j < PER_LANE; j++) {
+                int id = t + 32 * j;
+                score[k][j] = id < VOCAB ? scores[k * VOCAB + id] : NEG_INF;
+            }
+        // The slot at which an id was taken: -1 before this block, SLOTS if it is free.
+        int at[PER_LANE];
+#pragma unroll
+        for (int j = 0; j < PER_LANE; j++) {
+            int id = t + 32 * j;
+            at[j] = id < VOCAB && !taken[n * VOCAB + id] ? SLOTS : -1;
         }
-        if (t % 32 == 0) warp_best[k % 2][t / 32] = best, warp_id[k % 2][t / 32] = id;
-        __syncthreads();
-        best = warp_best[k % 2][0];
-        id = warp_id[k % 2][0];
-        for (int w = 1; w < CHOOSERS / 32; w++)
-            if (warp_best[k % 2][w] > best) best = warp_best[k % 2][w], id = warp_id[k % 2][w];
-        if (t == id) at = k;
-        if (t == 0) chosen_id[k] = id, chosen_score[k] = best;
-    }
-    __syncthreads();
 #pragma unroll
-    for (int k = 0; k < SLOTS; k++) {
-        if (k >= count) break;
-        float odds = at >= k ? exp2f((score[k] - chosen_score[k]) * LOG2E) : 0.f;
-        for (int o = 16; o; o >>= 1) odds += __shfl_xor_sync(~0u, odds, o);
-        if (t % 32 == 0) warp_sum[t / 32][k] = odds;
+        for (int k = 0; k < SLOTS; k++) {
+            if (k >= count || done) break;
+            float best = NEG_INF;
+            int id = VOCAB;
+#pragma unroll
+            for (int j = 0; j < PER_LANE; j++)
+                if (at[j] == SLOTS && (score[k][j] > best || !(score[k][j] == score[k][j])))
+                    best = score[k][j], id = t + 32 * j;
+            float top = warp_max(best);
+            id = __reduce_min_sync(~0u, best == top || best != best ? id : VOCAB);  // the lowest id among equals
+#pragma unroll
+            for (int j = 0; j < PER_LANE; j++)
+                if (t + 32 * j == id) at[j] = k;
+            if (t == k) chosen[k] = id, chosen_score[k] = top;
+        }
+#pragma unroll
+        for (int j = 0; j < PER_LANE; j++) {
+            at_slot[t + 32 * j] = at[j];
+            if (at[j] >= 0 && at[j] < SLOTS && !done) taken[n * VOCAB + t + 32 * j] = 1;
+        }
     }
-    if (at >= 0 && at < SLOTS && t < VOCAB) taken[n * VOCAB + t] = 1;
     __syncthreads();
-
-    float threshold = __int_as_float((int)s.threshold);
-    bool padded = false, bad = false;
-    if (t < count) {
-        float loss = heads[(int64)n * WIDTH + SLOTS * VOCAB + t], total = 0.f;
-        for (int w = 0; w < CHOOSERS / 32; w++) total += warp_sum[w][t];
-        padded = begin + t > 0 && loss <= threshold;
-        bad = !(total > 0.f && total < 3.0e38f) || !(fabsf(loss) < 3.0e38f);
-        r.ids[begin + t] = padded ? IDS : chosen_id[t];
-        r.confidence[begin + t] = padded ? 0.f : 1.f / total;
-        r.loss[begin + t] = loss;
-    }
-    int any_padded = __syncthreads_or(padded), any_bad = __syncthreads_or(bad);
-    bool done = any_padded || any_bad || begin + count >= s.budget;
-    if (t == 0) {
-        r.slots = begin + count;
-        r.blocks += 1;
-        r.bad = any_bad;
-        r.done = done;
-    }
     if (done) return;
-    for (int i = t; i < SLOTS * HIDDEN; i += CHOOSERS)
-        block[(int64)n * SLOTS * HIDDEN + i] = load(embedding + (int64)chosen_id[i / HIDDEN] * HIDDEN + i % HIDDEN);
+    // The confidence of a choice: its share among the ids that were free when it was made.
+    if (warp < count) {
+        float odds = 0.f;
+#pragma unroll
+        for (int j = 0; j < PER_LANE; j++)
+            if (at_slot[lane + 32 * j] >= warp) odds += exp2f((own[j] - chosen_score[warp]) * LOG2E);
+        for (int o = 16; o; o >>= 1) odds += __shfl_xor_sync(~0u, odds, o);
+        if (lane == 0) confidence[warp] = 1.f / odds;
+    }
+    __syncthreads();
+    if (warp == 0) {
+        bool padded = false, bad = false;
+        if (t < count) {
+            padded = begin + t > 0 && loss <= threshold;
+            bad = !(confidence[t] > 0.f) || !(fabsf(loss) < 3.0e38f) || chosen[t] >= IDS;
+            r.ids[begin + t] = padded ? IDS : chosen[t];
+            r.confidence[begin + t] = padded ? 0.f : confidence[t];
+            r.loss[begin + t] = loss;
+        }
+        bool any_bad = __any_sync(~0u, bad), any_padded = __any_sync(~0u, padded);
+        if (t == 0) {
+            r.slots = begin + count;
+            r.blocks += 1;
+            r.bad = any_bad;
+            r.done = over = any_padded || any_bad || begin + count >= budget;
+        }
+    }
+    __syncthreads();
+    if (over) return;
+    for (int i = t; i < SLOTS * HIDDEN / 4; i += CHOOSERS) {
+        int row = i / (HIDDEN / 4), c = i % (HIDDEN / 4) * 4;
+        *(float4*)&block[((int64)n * SLOTS + row) * HIDDEN + c] = load4(embedding + chosen[row] * HIDDEN + c);
+    }
 }

@@ -120,6 +120,7 @@ class Stream:
         memory = self._context.vision_memory
         return self._context.history.nbytes() + memory.numel() * memory.element_size()
 
+    @torch.inference_mode()
     def reset(self) -> None:
         """Forget everything: the next frame is a first frame and may have another size."""
         self._context.clear()
@@ -130,7 +131,7 @@ class Stream:
         frame: np.ndarray | torch.Tensor,
         *,
         gazing_ratio: float | None = None,
-        task_loss_requirement: float | None | Keep = KEEP,
+        task_loss_requirement: float | Keep | None = KEEP,
         bgr: bool = False,
     ) -> Gaze:
         """Look at the next frame.
@@ -162,7 +163,7 @@ class Stream:
         if self._policy == "restart" and self.frames_remembered == self.window:
             self._context.clear()
 
-    def _request(self, gazing_ratio: float | None, task_loss_requirement: float | None | Keep) -> Request:
+    def _request(self, gazing_ratio: float | None, task_loss_requirement: float | Keep | None) -> Request:
         ratio = self._gazing_ratio if gazing_ratio is None else check_ratio(gazing_ratio)
         if isinstance(task_loss_requirement, Keep):
             loss = self._task_loss_requirement
