@@ -57,6 +57,7 @@ class Pipeline:
         self._sources = [self.source]
         self._receivers = [TokenReceiver(self.source.layout)]
         self._tiling: Tiling | None = None
+        self._stale: set[int] = set()  # tiles whose source has yet to hear of the last keyframe
         self._requests: deque[str] = deque()  # may grow from another thread at any time
         self._failed = False
         self._frame_index = 0
@@ -133,13 +134,18 @@ class Pipeline:
         if self.settings.total_budget:
             errors = np.array([receiver.errors.sum() for receiver in receivers])
             budgets = share_out(self.settings.total_budget, errors, limits.budget)
-        return [
-            Look(source, frame, receiver, replace(limits, budget=budget), keyframe)
-            for source, frame, receiver, budget in zip(
-                self._sources, frames, receivers, budgets, strict=False
+        if keyframe:
+            self._stale = set(range(len(frames)))
+        # A tile that gets no token on a keyframe starts afresh once it gets some.
+        looks = [
+            Look(source, frame, receiver, replace(limits, budget=budget), tile in self._stale)
+            for tile, (source, frame, receiver, budget) in enumerate(
+                zip(self._sources, frames, receivers, budgets, strict=False)
             )
             if budget
         ]
+        self._stale -= {tile for tile, budget in enumerate(budgets) if budget}
+        return looks
 
     def _gather(
         self, frame: Frame, tiling: Tiling, looks: list[Look], gazes: list[Gaze], cause: str
