@@ -241,16 +241,17 @@ def test_a_token_picture_is_of_the_last_frames_size():
 
 
 def test_a_tile_without_tokens_on_a_keyframe_starts_afresh_with_its_first():
-    """Two tiles share one token, which goes to the one that needs it."""
+    """Two tiles share the tokens, which go to the one that needs them."""
     settings = Settings(
-        source="patch_diff", resolution="tile_exact", total_budget=1, working_size=56, cut_threshold=0.0
+        source="patch_diff", resolution="tile_exact", total_budget=196, working_size=56, cut_threshold=0.0
     )
     pipeline = Pipeline(settings)
     picture = np.full((56, 112, 3), 128, np.uint8)
     left, right = picture.copy(), picture.copy()
     left[:, :56] = 255
     right[:, 56:] = 255
-    pipeline.step(Frame(right))
+    assert set(pipeline.step(Frame(right)).tiles.tolist()) == {1}
+    pipeline.settings = pipeline.settings.replaced({"total_budget": 1})
     pipeline.request_keyframe()
     assert pipeline.step(Frame(left)).tiles.tolist() == [0]
     gaze = pipeline.step(Frame(right))
