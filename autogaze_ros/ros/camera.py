@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import Any
 import cv2
 import rclpy
 from rcl_interfaces.msg import ParameterDescriptor
-from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, QoSReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
@@ -22,6 +20,7 @@ import autogaze_ros._process  # noqa: F401  (before NumPy)
 from ..replay.bag_images import bag_images
 from ..replay.clips import ClipError, DrawnClip, Video
 from .images import compressed_message, image_message
+from .stopping import StopSignals
 
 #: Makes a message under a header.
 Maker = Callable[[Header], Any]
@@ -45,10 +44,15 @@ _PARAMETERS: dict[str, tuple[Any, str]] = {
 
 
 class Camera(Node):
-    """Publishes pictures at their rate with the present time as stamp."""
+    """Publishes pictures at their rate with the present time as stamp.
 
-    def __init__(self, **options: Any) -> None:
+    Args:
+        stop: ends the play.
+    """
+
+    def __init__(self, stop: StopSignals, **options: Any) -> None:
         super().__init__("camera", **options)
+        self._stop = stop
         self.values = {
             name: self.declare_parameter(name, default, ParameterDescriptor(description=text)).value
             for name, (default, text) in _PARAMETERS.items()
@@ -67,20 +71,28 @@ class Camera(Node):
         Raises:
             ClipError: it can't be read.
         """
-        while self._listeners() < self.values["wait_for_subscribers"]:
-            rclpy.spin_once(self, timeout_sec=0.1)
+        while self._listeners() < self.values["wait_for_subscribers"] and not self._stop.came:
+            self.wait(0.1)
         begin, first = time.monotonic(), None
         for due, make in self._schedule():
             if first is None:
+                self.get_logger().info(f"sending on {self.resolve_topic_name('image')}")
                 begin, first = time.monotonic(), due
-            while (ahead := begin + due - first - time.monotonic()) > 0:
-                rclpy.spin_once(self, timeout_sec=ahead)
+            self.wait(begin + due - first - time.monotonic())
+            if self._stop.came:
+                return
             header = Header(frame_id=self.values["frame_id"], stamp=self.get_clock().now().to_msg())
             message = make(header)
             (self._raw if isinstance(message, Image) else self._compressed).publish(message)
             self.sent += 1
             if self.sent == self.values["limit"]:
                 return
+
+    def wait(self, seconds: float) -> None:
+        """Answer to ROS for so long, or until told to stop."""
+        end = time.monotonic() + seconds
+        while (ahead := end - time.monotonic()) > 0 and not self._stop.came:
+            rclpy.spin_once(self, timeout_sec=min(ahead, self._stop.PATIENCE))
 
     def _listeners(self) -> int:
         return int(max(self._raw.get_subscription_count(), self._compressed.get_subscription_count()))
@@ -161,26 +173,22 @@ def _webcam(number: int) -> Iterator[Any]:
 
 def main(args: list[str] | None = None) -> None:
     """Play once, or until told to stop; prints how many images were sent."""
-    rclpy.init(args=args)
-    camera = Camera()
-    failed = False
+    stop = StopSignals()
+    stop.init(args)
+    camera, failed = None, False
     try:
+        camera = Camera(stop)
         camera.play()
         # Reliable delivery goes on after publish returns: give the last images time to arrive.
-        for _ in itertools.repeat(None, 5):
-            rclpy.spin_once(camera, timeout_sec=0.1)
+        camera.wait(0.5)
     except ClipError as error:
-        camera.get_logger().error(str(error))
+        if camera is not None:
+            camera.get_logger().error(str(error))
         failed = True
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
     finally:
-        print(f"sent {camera.sent}", flush=True)
-        try:
-            camera.destroy_node()
-            rclpy.try_shutdown()
-        except KeyboardInterrupt:  # Ctrl-C can come twice
-            pass
+        if camera is not None:
+            print(f"sent {camera.sent}", flush=True)
+        stop.shutdown(camera)
     if failed:
         raise SystemExit(1)
 

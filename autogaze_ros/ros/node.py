@@ -6,9 +6,8 @@ import time
 import traceback
 from typing import Any
 
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.executors import ExternalShutdownException
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from sensor_msgs.msg import CompressedImage, Image
 from std_srvs.srv import SetBool, Trigger
@@ -23,6 +22,7 @@ from .diagnostics import Statistics, diagnostic_array
 from .images import ImageError, frame_from_compressed, frame_from_image
 from .outputs import Outputs
 from .parameters import NodeSettings
+from .stopping import StopSignals
 from .worker import NewestWorker
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
@@ -60,6 +60,14 @@ class GazeNode(LifecycleNode):
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Make the pipeline and the topics; fails, with the reason in the log, on settings that can't be used."""
+        try:
+            return self._configure(state)
+        except Exception as error:  # rclpy would take it for a failure without a word
+            self._fail(f"not configured: {error}")
+            self._release()
+            return FAILURE
+
+    def _configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         if self._settings.problems:
             for text in self._settings.problems.values():
                 self._fail(f"not configured: {text}")
@@ -88,8 +96,15 @@ class GazeNode(LifecycleNode):
             return make_source(settings.replaced({"source": "greedy"}))
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Subscribe and start to work."""
-        result = super().on_activate(state)
+        """Subscribe and start to work; fails, with the reason in the log, where that can't be."""
+        try:
+            return self._activate(state)
+        except Exception as error:  # as above
+            self._fail(f"not activated: {error}")
+            self._stop()
+            return FAILURE
+
+    def _activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         assert self._pipeline is not None
         self._statistics = Statistics()
         self._sequences.clear()
@@ -100,13 +115,13 @@ class GazeNode(LifecycleNode):
             kind,
             topic,
             self._on_image,
-            qos.IMAGE_IN,
+            qos.image_in(),
             qos_overriding_options=qos.OVERRIDES,
             event_callbacks=qos.subscription_events(topic, self._complain),
         )
         self._active = True
         self.get_logger().info(f"active: gazing at {topic}")
-        return result
+        return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop taking images and finish the one in work."""
@@ -307,18 +322,17 @@ class GazeNode(LifecycleNode):
 
 def main(args: list[str] | None = None) -> None:
     """Run a gaze_node until it is told to stop."""
-    rclpy.init(args=args)
-    node = GazeNode()
+    stop = StopSignals()
+    stop.init(args)
+    node = None
     try:
-        rclpy.spin(node)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
+        node = GazeNode()
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        while not stop.came:
+            executor.spin_once(timeout_sec=stop.PATIENCE)
     finally:
-        try:
-            node.destroy_node()
-            rclpy.try_shutdown()
-        except KeyboardInterrupt:  # Ctrl-C can come twice
-            pass
+        stop.shutdown(node)
 
 
 if __name__ == "__main__":

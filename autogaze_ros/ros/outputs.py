@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CompressedImage, Image
 
 from autogaze_ros.msg import FixationArray, GazeMask
@@ -16,15 +17,15 @@ from ..pipeline import Pipeline
 from ..render import Reconstruction, draw_view
 from .images import compressed_message, image_message
 from .messages import FixationWriter, mask_message
-from .qos import DATA_OUT, IMAGE_OUT, OVERRIDES, publisher_events
+from .qos import OVERRIDES, data_out, image_out, publisher_events
 
-TOPICS: dict[str, tuple[type, Any]] = {
-    "~/fixations": (FixationArray, DATA_OUT),
-    "~/mask": (GazeMask, DATA_OUT),
-    "~/mask_image": (Image, IMAGE_OUT),
-    "~/overlay": (Image, IMAGE_OUT),
-    "~/overlay/compressed": (CompressedImage, IMAGE_OUT),
-    "~/reconstruction": (Image, IMAGE_OUT),
+TOPICS: dict[str, tuple[type, Callable[[], QoSProfile]]] = {
+    "~/fixations": (FixationArray, data_out),
+    "~/mask": (GazeMask, data_out),
+    "~/mask_image": (Image, image_out),
+    "~/overlay": (Image, image_out),
+    "~/overlay/compressed": (CompressedImage, image_out),
+    "~/reconstruction": (Image, image_out),
 }
 
 
@@ -38,16 +39,19 @@ class Outputs:
 
     def __init__(self, node: Any, complain: Callable[[str], None]) -> None:
         self._node = node
-        self._publishers = {
-            topic: node.create_lifecycle_publisher(
-                kind,
-                topic,
-                qos,
-                qos_overriding_options=OVERRIDES,
-                event_callbacks=publisher_events(node.resolve_topic_name(topic), complain),
-            )
-            for topic, (kind, qos) in TOPICS.items()
-        }
+        self._publishers: dict[str, Any] = {}
+        try:
+            for topic, (kind, profile) in TOPICS.items():
+                self._publishers[topic] = node.create_lifecycle_publisher(
+                    kind,
+                    topic,
+                    profile(),
+                    qos_overriding_options=OVERRIDES,
+                    event_callbacks=publisher_events(node.resolve_topic_name(topic), complain),
+                )
+        except Exception:
+            self.destroy()
+            raise
         self._fixations = FixationWriter()
         self._reconstruction = Reconstruction()
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
-from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
+from rclpy.exceptions import InvalidParameterValueException
 from rclpy.parameter import Parameter
 
 from ..settings import Settings, SettingsError, Spec, specs
@@ -41,7 +41,7 @@ class NodeSettings:
         try:
             value = node.declare_parameter(name, default, descriptor).value
             self.current = self.current.replaced({name: value})
-        except (InvalidParameterTypeException, InvalidParameterValueException, SettingsError) as error:
+        except (InvalidParameterValueException, SettingsError) as error:
             self.problems[name] = str(error)
             if not node.has_parameter(name):
                 node.declare_parameter(name, default, descriptor, ignore_override=True)
@@ -72,8 +72,9 @@ class NodeSettings:
 
 
 def _descriptor(default: Any, spec: Spec) -> ParameterDescriptor:
-    # Dynamic typing lets a whole number stand for a double ("target_psnr: 40"); Settings checks the type.
-    descriptor = ParameterDescriptor(description=spec.description, dynamic_typing=isinstance(default, float))
+    # Dynamic typing leaves the check of types to Settings, which says in words what is wrong and lets a
+    # whole number stand for a double ("target_psnr: 40").
+    descriptor = ParameterDescriptor(description=spec.description, dynamic_typing=True)
     if spec.choices:
         descriptor.additional_constraints = f"one of: {', '.join(spec.choices)}"
     if spec.low is not None and spec.high is not None:

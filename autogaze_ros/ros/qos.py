@@ -6,20 +6,34 @@ from collections.abc import Callable
 from typing import Any
 
 from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
-from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy, qos_policy_name_from_kind
+from rclpy.qos import QoSPolicyKind, QoSProfile, QoSReliabilityPolicy, qos_policy_name_from_kind
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
-#: A camera's newest image; fits reliable and best-effort publishers alike.
-IMAGE_IN = QoSProfile(
-    depth=1, reliability=QoSReliabilityPolicy.BEST_EFFORT, durability=QoSDurabilityPolicy.VOLATILE
+#: What users may set of every topic by the standard qos_overrides parameters.
+OVERRIDABLE = (
+    QoSPolicyKind.HISTORY,
+    QoSPolicyKind.DEPTH,
+    QoSPolicyKind.RELIABILITY,
+    QoSPolicyKind.DURABILITY,
 )
-#: Small messages, for subscribers of either kind.
-DATA_OUT = QoSProfile(depth=5, reliability=QoSReliabilityPolicy.RELIABLE)
-#: Pictures.
-IMAGE_OUT = QoSProfile(depth=1, reliability=QoSReliabilityPolicy.RELIABLE)
+OVERRIDES = QoSOverridingOptions(OVERRIDABLE)
 
-#: Lets users set history, depth and reliability of every topic by the standard qos_overrides parameters.
-OVERRIDES = QoSOverridingOptions.with_default_policies()
+# Made anew for each topic, as rclpy writes the overrides of a topic into the profile that it is given.
+
+
+def image_in() -> QoSProfile:
+    """A camera's newest image; fits reliable and best-effort publishers alike."""
+    return QoSProfile(depth=1, reliability=QoSReliabilityPolicy.BEST_EFFORT)
+
+
+def data_out() -> QoSProfile:
+    """Small messages, for subscribers of either kind."""
+    return QoSProfile(depth=5, reliability=QoSReliabilityPolicy.RELIABLE)
+
+
+def image_out() -> QoSProfile:
+    """Pictures."""
+    return QoSProfile(depth=1, reliability=QoSReliabilityPolicy.RELIABLE)
 
 
 def subscription_events(topic: str, complain: Callable[[str], None]) -> SubscriptionEventCallbacks:
@@ -42,9 +56,12 @@ def _reporter(topic: str, peer: str, own: str, complain: Callable[[str], None]) 
         if policy in seen:
             return
         seen.add(policy)
+        remedy = "change it there"
+        if policy in (kind.name.lower() for kind in OVERRIDABLE):
+            remedy += f", or here by the parameter qos_overrides.{topic}.{own}.{policy}"
+        verb = "offers" if peer == "publisher" else "asks for"
         complain(
-            f"a {peer} of {topic} asks for a {policy} that does not fit this node's, so no message passes; "
-            f"change it there, or here by the parameter qos_overrides.{topic}.{own}.{policy}"
+            f"a {peer} of {topic} {verb} a {policy} that does not fit this node's, so no message passes; {remedy}"
         )
 
     return report
