@@ -75,5 +75,15 @@ class History:
         alive = slice(self.start, self.start + self.length)
         return self.keys[layer][:, alive], self.values[layer][:, alive]
 
+    def keep_of_newest(self, kept: list[bool]) -> None:
+        """Of the newest `len(kept)` tokens, all of this frame, forget those that are not marked."""
+        count = len(kept)
+        chosen = [i - count for i, keep in enumerate(kept) if keep]
+        layers = [tuple(part[:, chosen].transpose(0, 1) for part in self.read(i)) for i in range(len(self.keys))]
+        self.length -= count - len(chosen)
+        self.frames[-1] -= count - len(chosen)
+        for layer, (keys, values) in enumerate(layers):
+            self.write(layer, keys, values)
+
     def nbytes(self) -> int:
         return 2 * self.keys.numel() * self.keys.element_size()

@@ -218,22 +218,21 @@ class Generator:
         """Run the last block of those streams in a group that needed fewer blocks than the longest.
 
         The published code looks at the tiles of one picture in a batch that runs until the last tile is done.
-        A tile that is done earlier has its last block fed back with the next decode step, at that
-        step's positions, and not with the next frame's prefill. This is the same for such a group.
+        A tile that is done earlier has its last block fed back with the next decode step, at that step's
+        positions, and not with the next frame's prefill. In that step its padded slots are still seen (as
+        padding ids); only later frames mask them. This is the same for such a group.
         """
         longest = max(choice.blocks for choice in choices)
-        late = [i for i, choice in enumerate(choices) if choice.blocks < longest and contexts[i].pending]
-        if not late:
-            return
         size = self.config.decoder.num_multi_token_pred
-        positions = []
-        for i in late:
-            block = choices[i].padded[(choices[i].blocks - 1) * size :]
-            positions += [steps[i] + slot for slot, padded in enumerate(block) if not padded]
-        blocks = [contexts[i].pending for i in late]
-        self._feed([contexts[i] for i in late], blocks, torch.tensor(positions))
-        for i in late:
-            contexts[i].pending = []
+        for context, choice, step in zip(contexts, choices, steps, strict=True):
+            if choice.blocks == longest:
+                continue
+            last = slice((choice.blocks - 1) * size, None)
+            ids, kept = choice.ids[last], [not padded for padded in choice.padded[last]]
+            self._feed([context], [ids], torch.arange(step, step + len(ids)))
+            context.history.keep_of_newest(kept)
+            context.position -= kept.count(False)
+            context.pending = []
 
     def _prefill(
         self, tokens: torch.Tensor, contexts: Sequence[Context]
