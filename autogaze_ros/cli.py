@@ -51,6 +51,26 @@ def demo(
 
 
 @app.command()
+def views(
+    out: Annotated[Path, typer.Option(help="Folder for one PNG a view.")] = Path("out/views"),
+    video: Annotated[Path | None, typer.Option(help="Use this clip instead of the drawn one.")] = None,
+    frame: Annotated[int, typer.Option(help="Which frame to show.")] = 100,
+    source: Annotated[str, typer.Option(help="Gaze source.")] = "greedy",
+    budget: Annotated[int, typer.Option(help="Most tokens a frame.")] = 20,
+    resolution: Annotated[str, typer.Option(help="resize, tile_grid or tile_exact.")] = "resize",
+) -> None:
+    """Draw every view of one frame of a clip, after gazing at all frames before it."""
+    from .render.gallery import draw_gallery
+    from .settings import Settings, SettingsError
+
+    try:
+        settings = Settings.from_mapping({"source": source, "budget": budget, "resolution": resolution})
+        draw_gallery(out, video, frame, settings)
+    except (SettingsError, ValueError) as error:
+        sys.exit(f"autogaze views: {error}")
+
+
+@app.command()
 def parameters() -> None:
     """Print the node's parameters as a Markdown table."""
     from .settings import markdown_table
@@ -102,6 +122,19 @@ def bench_quality(
     from .bench.quality import bench_quality as run
 
     _write(run(sources.split(","), [int(b) for b in budgets.split(",")], video, model), json)
+
+
+@bench.command("render")
+def bench_render(
+    size: Annotated[str, typer.Option(help="Width x height of the image.")] = "1920x1080",
+    cells: Annotated[int, typer.Option(help="Gazed cells.")] = 200,
+    repeats: Annotated[int, typer.Option(help="Timed calls of each.")] = 50,
+    json: Out = None,
+) -> None:
+    """Time masks, views, the reconstruction and tiles."""
+    from .bench.render import bench_render as run
+
+    _write(run(*_size(size), cells, repeats), json)
 
 
 @bench.command("node")

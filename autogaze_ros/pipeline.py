@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter, deque
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -57,6 +59,10 @@ class Pipeline:
         self._sources = [self.source]
         self._receivers = [TokenReceiver(self.source.layout)]
         self._tiling: Tiling | None = None
+        # Tiles are worked on side by side; nearly all of it is NumPy, which lets threads run.
+        self._pool = (
+            None if self._resolution == "resize" else ThreadPoolExecutor(len(os.sched_getaffinity(0)))
+        )
         self._stale: set[int] = set()  # tiles whose source has yet to hear of the last keyframe
         self._requests: deque[str] = deque()  # may grow from another thread at any time
         self._failed = False
@@ -87,7 +93,7 @@ class Pipeline:
                 self._frame_index = 0
         tiling = self._tile(frame, keyframe)
         looks = self._looks(tiling.cut(frame), keyframe)
-        gazes = step_together(looks)
+        gazes = step_together(looks, self._pool)
         for look, gaze in zip(looks, gazes, strict=True):
             look.receiver.show(gaze.ids)
         result = self._gather(frame, tiling, looks, gazes, cause)
@@ -127,8 +133,12 @@ class Pipeline:
     def _looks(self, frames: list[Frame], keyframe: bool) -> list[Look]:
         """What each tile's source is to do; tiles that get no token are left out."""
         receivers = self._receivers[: len(frames)]
-        for frame, receiver in zip(frames, receivers, strict=True):
-            receiver.observe(frame.working(self.source.layout.size))
+        size = self.source.layout.size
+
+        def observe(receiver: TokenReceiver, frame: Frame) -> None:
+            receiver.observe(frame.working(size))
+
+        list((self._pool.map if self._pool else map)(observe, receivers, frames))
         limits = self.settings.limits(keyframe)
         budgets = [limits.budget] * len(frames)
         if self.settings.total_budget:

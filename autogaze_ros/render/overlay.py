@@ -48,11 +48,7 @@ def draw_overlay(
     image = frame.pixels.copy()
     boxes, scales = gaze.styled_boxes(style)
     if opacity:
-        coverage = cover(boxes, frame.width, frame.height)
-        finest = np.full(coverage.counts.shape, -1)
-        for (x0, y0, x1, y1), scale in zip(coverage.spans.tolist(), scales.tolist(), strict=True):
-            finest[y0:y1, x0:x1] = scale
-        _blend(image, coverage.rectangles(finest), frame.order, opacity)
+        _blend(image, finest_rectangles(boxes, scales, frame.width, frame.height), frame.order, opacity)
     outline(image, boxes, scales, frame.order)
     if annotate:
         draw_caption(image, gaze, frame.order)
@@ -63,6 +59,17 @@ def colour_of(scale: int, order: ChannelOrder) -> tuple[int, int, int]:
     """The colour of a scale in a channel order; white for -1."""
     colour = SCALE_COLOURS[scale % len(SCALE_COLOURS)] if scale >= 0 else (255, 255, 255)
     return colour if order == "rgb" else (colour[2], colour[1], colour[0])
+
+
+def finest_rectangles(
+    boxes: IntArray, scales: IntArray, width: int, height: int
+) -> list[tuple[int, int, int, int, int]]:
+    """Rectangles ``x0, y0, x1, y1, scale`` that tile the covered pixels, each with the last box's scale there."""
+    coverage = cover(boxes, width, height)
+    finest = np.full(coverage.counts.shape, -1)
+    for (x0, y0, x1, y1), scale in zip(coverage.spans.tolist(), scales.tolist(), strict=True):
+        finest[y0:y1, x0:x1] = scale
+    return coverage.rectangles(finest)
 
 
 def outline(image: Picture, boxes: IntArray, scales: IntArray, order: ChannelOrder) -> None:

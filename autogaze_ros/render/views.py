@@ -12,7 +12,7 @@ from ..gaze.frame import Frame
 from ..gaze.gaze_frame import GazeFrame
 from ..gaze.masks import MaskStyle, cover
 from ..gaze.metrics import psnr
-from .overlay import colour_of, draw_caption, draw_overlay, outline, write
+from .overlay import colour_of, draw_caption, draw_overlay, finest_rectangles, outline, write
 
 View = Literal["overlay", "scale_rows", "mask_only", "full_blend", "interframe", "side_by_side"]
 VIEWS: tuple[View, ...] = get_args(View)
@@ -94,9 +94,9 @@ def scale_rows(frame: Frame, gaze: GazeFrame, style: MaskStyle, annotate: bool) 
 def mask_only(frame: Frame, gaze: GazeFrame, style: MaskStyle) -> Picture:
     """(H, W, 4): the gazed cells in the colours of their scales, the finest on top, transparent elsewhere."""
     picture = np.zeros((frame.height, frame.width, 4), np.uint8)
-    boxes, scales = gaze.styled_boxes(style)
-    for (x0, y0, x1, y1), scale in zip(boxes.tolist(), scales.tolist(), strict=True):
-        picture[y0:y1, x0:x1] = (*colour_of(scale, frame.order), 255)
+    for x0, y0, x1, y1, scale in finest_rectangles(*gaze.styled_boxes(style), frame.width, frame.height):
+        colour = (*colour_of(scale, frame.order), 255)
+        cv2.rectangle(picture, (x0, y0), (x1 - 1, y1 - 1), colour, cv2.FILLED)
     return picture
 
 
@@ -138,12 +138,12 @@ def side_by_side(
     boxes, scales = gaze.styled_boxes(style)
     small = _scaled(boxes, gaze, width, height)
     mask = np.zeros_like(image)
-    for (x0, y0, x1, y1), scale in zip(small.tolist(), scales.tolist(), strict=True):
-        mask[y0:y1, x0:x1] = colour_of(scale, frame.order)
+    for x0, y0, x1, y1, scale in finest_rectangles(small, scales, width, height):
+        cv2.rectangle(mask, (x0, y0), (x1 - 1, y1 - 1), colour_of(scale, frame.order), cv2.FILLED)
     outline(mask, small, np.full(len(small), -1), frame.order)
     panels = [image.copy(), mask, output.copy()]
     if annotate:
-        decibels = psnr(reconstruction, frame.pixels)
+        decibels = psnr(output, image)
         texts = ("input", f"{len(gaze)} tokens, {gaze.gaze_ratio:.0%}", f"output, {decibels:.1f} dB")
         for panel, text in zip(panels, texts, strict=True):
             write(panel, text, (255, 255, 255))

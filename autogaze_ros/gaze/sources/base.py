@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -108,8 +109,12 @@ class Look:
     keyframe: bool
 
 
-def step_together(looks: Sequence[Look]) -> list[Gaze]:
+def step_together(looks: Sequence[Look], pool: Executor | None = None) -> list[Gaze]:
     """Step several streams made by ``another`` from one source, in one batch where the source can.
+
+    Args:
+        looks: what each stream is to do.
+        pool: threads for sources that step one stream at a time.
 
     Raises:
         SourceError: as :meth:`GazeSource.step`.
@@ -118,7 +123,11 @@ def step_together(looks: Sequence[Look]) -> list[Gaze]:
     if batch is not None:
         result: list[Gaze] = batch(looks)
         return result
-    return [look.source.step(look.frame, look.receiver, look.limits, look.keyframe) for look in looks]
+
+    def step(look: Look) -> Gaze:
+        return look.source.step(look.frame, look.receiver, look.limits, look.keyframe)
+
+    return list((pool.map if pool else map)(step, looks))
 
 
 class SourceError(RuntimeError):
