@@ -14,9 +14,9 @@ import rclpy
 from autogaze_ros.msg import FixationArray, GazeMask
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from gaze_process import PATIENCE, Program
-from lifecycle_msgs.srv import ChangeState, GetState
+from lifecycle_msgs.srv import ChangeState, GetAvailableTransitions, GetState
 from pictures import scene
-from rcl_interfaces.srv import GetParameters, SetParameters
+from rcl_interfaces.srv import DescribeParameters, GetParameters, ListParameters, SetParameters
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
@@ -25,7 +25,7 @@ from rclpy.qos import QoSProfile, QoSReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 from std_srvs.srv import SetBool, Trigger
 
-from autogaze_ros.ros.images import image_message
+from autogaze_ros.ros.images import compressed_message, image_message
 
 Values = dict[str, str]
 Condition = Callable[[Values, DiagnosticStatus], bool]
@@ -39,6 +39,17 @@ KINDS: dict[str, type] = {
     "overlay": Image,
     "overlay/compressed": CompressedImage,
     "reconstruction": Image,
+}
+SERVICES: dict[str, type] = {
+    "reset": Trigger,
+    "set_enabled": SetBool,
+    "set_parameters": SetParameters,
+    "get_parameters": GetParameters,
+    "list_parameters": ListParameters,
+    "describe_parameters": DescribeParameters,
+    "get_state": GetState,
+    "change_state": ChangeState,
+    "get_available_transitions": GetAvailableTransitions,
 }
 
 
@@ -69,16 +80,23 @@ class Client:
         while time.monotonic() < end:
             self._executor.spin_once(timeout_sec=0.02)
 
-    def call(self, kind: Any, name: str, request: Any) -> Any:
-        """Call a service and return its response."""
-        client = self.node.create_client(kind, name)
-        try:
-            self.until(client.service_is_ready, f"the service {name} is there")
-            future = client.call_async(request)
-            self.until(future.done, f"the service {name} answers")
-            return future.result()
-        finally:
-            self.node.destroy_client(client)
+    def call(self, service: Any, request: Any, again: bool = True) -> Any:
+        """Call a service and return its response.
+
+        Args:
+            service: the client of the service.
+            request: to send.
+            again: ask anew where no response comes, as the first one can get lost: the server may not yet
+                have discovered where to send it. Only for what can be done twice.
+        """
+        self.until(service.service_is_ready, f"the service {service.srv_name} is there")
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            future = service.call_async(request)
+            with contextlib.suppress(AssertionError):
+                self.until(future.done, "a response", PATIENCE / 5 if again else PATIENCE)
+                return future.result()
+            assert time.monotonic() < deadline, f"no response from {service.srv_name}"
 
     def diagnostics(self, name: str) -> list[DiagnosticStatus]:
         """All reports of a node so far."""
@@ -104,6 +122,7 @@ class Gaze:
         arguments: further ROS arguments, such as remappings.
         topic: where the node takes its images, relative to its namespace.
         kind: of its images.
+        namespace: of the node; a fresh one where empty.
         camera: quality of service of the publisher that sends them.
     """
 
@@ -114,16 +133,22 @@ class Gaze:
         arguments: Iterable[str] = (),
         topic: str = "image",
         kind: type = Image,
+        namespace: str = "",
         camera: QoSProfile = RELIABLE,
     ) -> None:
         self.client = client
-        self.program = Program("autogaze_ros.ros.node", parameters or {}, list(arguments))
+        self.program = Program("autogaze_ros.ros.node", parameters or {}, list(arguments), namespace)
         self.namespace = self.program.namespace
         self.name = f"{self.namespace}/gaze_node"
         self.topic = f"{self.namespace}/{topic}"
+        self._kind = kind
         self.publisher = client.node.create_publisher(kind, self.topic, camera)
         self.messages: dict[str, list[Any]] = defaultdict(list)
         self._subscriptions: dict[str, Any] = {}
+        # From the start, so that the node has discovered them all when they are used.
+        self._services = {
+            name: client.node.create_client(kind, f"{self.name}/{name}") for name, kind in SERVICES.items()
+        }
         self._stamps = itertools.count(time.time_ns(), 33_000_000)
 
     # Images and answers
@@ -154,11 +179,17 @@ class Gaze:
         while not (counts and answered()):
             assert time.monotonic() < deadline, f"of {sorted(counts)} there came only {sorted(self.messages)}"
             counts = {output: len(self.messages[output]) for output in self._subscriptions}
-            self.send(image(scene()))
+            self.send(self.picture())
             with contextlib.suppress(AssertionError):
                 self.client.until(answered, "answers", 1.0)
         # Answers to earlier ones of these images may be on their way still.
-        self.ask(image(scene()))
+        self.ask(self.picture())
+
+    def picture(self) -> Image | CompressedImage:
+        """One to send when its content does not matter."""
+        if self._kind is Image:
+            return image(scene())
+        return compressed_message(scene(), "rgb", 90, Image().header)
 
     def next_stamp(self) -> int:
         """Nanoseconds: 33 ms after the last one."""
@@ -185,13 +216,31 @@ class Gaze:
 
         return self.client.until(answers, f"all of {sorted(before)} answer the image of stamp {stamp}")
 
+    def send_bad(self, message: Any) -> tuple[Values, DiagnosticStatus]:
+        """Publish an image that can't be used and return the first report that counts it as dropped."""
+        reports = self.client.diagnostics(self.name)
+        self.client.until(self.publisher.get_subscription_count, f"gaze_node subscribes to {self.topic}")
+        # The last report will do: all bad images come from here, and each was waited for.
+        last = reports[-1].values if reports else []
+        dropped = next((int(pair.value) for pair in last if pair.key == "dropped: image"), 0)
+        self.send(message)
+        values, status = self.report(lambda values, _: int(values["dropped: image"]) > dropped)
+        assert int(values["dropped: image"]) == dropped + 1
+        return values, status
+
     # Services, parameters, reports
+
+    def call(self, name: str, request: Any = None) -> Any:
+        """The response of one of :data:`SERVICES`."""
+        return self.client.call(
+            self._services[name], SERVICES[name].Request() if request is None else request
+        )
 
     def set(self, **values: Any) -> list[tuple[bool, str]]:
         """Set parameters one by one; returns whether each was taken, and the reason."""
         parameters = [Parameter(name, value=value).to_parameter_msg() for name, value in values.items()]
         request = SetParameters.Request(parameters=parameters)
-        results = self.client.call(SetParameters, f"{self.name}/set_parameters", request).results
+        results = self.call("set_parameters", request).results
         return [(result.successful, result.reason) for result in results]
 
     def must_set(self, **values: Any) -> None:
@@ -202,26 +251,26 @@ class Gaze:
     def get(self, name: str) -> Any:
         """A parameter's value."""
         request = GetParameters.Request(names=[name])
-        response = self.client.call(GetParameters, f"{self.name}/get_parameters", request)
+        response = self.call("get_parameters", request)
         return parameter_value_to_python(response.values[0])
 
     def reset(self) -> Trigger.Response:
         """Call ~/reset."""
-        return self.client.call(Trigger, f"{self.name}/reset", Trigger.Request())
+        return self.call("reset")
 
     def set_enabled(self, value: bool) -> SetBool.Response:
         """Call ~/set_enabled."""
-        return self.client.call(SetBool, f"{self.name}/set_enabled", SetBool.Request(data=value))
+        return self.call("set_enabled", SetBool.Request(data=value))
 
     def state(self) -> str:
         """The lifecycle state."""
-        return self.client.call(GetState, f"{self.name}/get_state", GetState.Request()).current_state.label
+        return self.call("get_state").current_state.label
 
     def transition(self, name: str) -> bool:
         """Ask for a lifecycle transition; returns whether it was made."""
         request = ChangeState.Request()
         request.transition.label = name
-        return self.client.call(ChangeState, f"{self.name}/change_state", request).success
+        return self.client.call(self._services["change_state"], request, again=False).success
 
     def wait_for_state(self, label: str) -> None:
         """Wait until the node is in a lifecycle state."""
@@ -249,6 +298,8 @@ class Gaze:
         self.program.discard()
         for subscription in self._subscriptions.values():
             self.client.node.destroy_subscription(subscription)
+        for service in self._services.values():
+            self.client.node.destroy_client(service)
         self.client.node.destroy_publisher(self.publisher)
 
 

@@ -16,9 +16,3 @@ def scene(index: int = 0, width: int = 320, height: int = 240) -> NDArray[np.uin
     left, top = (index * width // 12) % (width - side), (index * height // 9) % (height - side)
     picture[top : top + side, left : left + side] = (250, 220, 30)
     return picture.astype(np.uint8)
-
-
-def padded(pixels: NDArray[np.uint8], padding: int) -> NDArray[np.uint8]:
-    """(H, row bytes + padding): rows as bytes with that many odd bytes after each."""
-    rows = pixels.reshape(len(pixels), -1).view(np.uint8)
-    return np.hstack([rows, np.full((len(rows), padding), 0xA5, np.uint8)])

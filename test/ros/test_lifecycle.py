@@ -1,0 +1,160 @@
+"""The lifecycle, and the services that a running node answers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+from gaze_client import Gaze, image, stamp_of
+from pictures import scene
+
+STATES = {
+    "unconfigured": {"configure", "shutdown"},
+    "inactive": {"activate", "cleanup", "shutdown"},
+    "active": {"deactivate", "shutdown"},
+    "finalized": set(),
+}
+
+
+def check(gaze: Gaze, state: str) -> None:
+    assert gaze.state() == state
+    offered = gaze.call("get_available_transitions").available_transitions
+    assert {t.transition.label for t in offered} == STATES[state]
+
+
+def test_every_transition_twice(start: Callable[..., Gaze]) -> None:
+    gaze = start({"autostart": False})
+    check(gaze, "unconfigured")
+    assert not gaze.reset().success  # answers, and says why not
+    for _ in range(2):
+        assert not gaze.transition("activate")  # not from here
+        assert gaze.transition("configure")
+        check(gaze, "inactive")
+        for _ in range(2):
+            assert not gaze.transition("configure")
+            assert gaze.transition("activate")
+            check(gaze, "active")
+            assert not gaze.transition("cleanup")
+            gaze.connect("fixations", "overlay")  # fails unless images are answered
+            answered = len(gaze.messages["fixations"])
+            assert gaze.transition("deactivate")
+            check(gaze, "inactive")
+            gaze.client.until(lambda: not gaze.publisher.get_subscription_count(), "nobody takes images")
+            gaze.send(image(scene()))
+            gaze.client.spin(0.5)
+            assert len(gaze.messages["fixations"]) == answered
+            _, status = gaze.report()
+            assert (status.level, status.message) == (status.OK, "not active")
+        assert gaze.transition("cleanup")
+        check(gaze, "unconfigured")
+        topic = f"{gaze.name}/fixations"
+        gaze.client.until(lambda: not gaze.client.node.count_publishers(topic), "the topics are gone")  # noqa: B023
+    assert gaze.transition("shutdown")
+    check(gaze, "finalized")
+    assert "Traceback" not in gaze.program.log()
+    assert gaze.program.stop() == 0
+
+
+@pytest.mark.parametrize("steps", [[], ["configure"], ["configure", "activate"]])
+def test_shutdown_from_each_state(start: Callable[..., Gaze], steps: list[str]) -> None:
+    gaze = start({"autostart": False})
+    for step in steps:
+        assert gaze.transition(step)
+    if "activate" in steps:
+        gaze.connect("fixations")
+    assert gaze.transition("shutdown")
+    check(gaze, "finalized")
+    assert gaze.program.stop() == 0
+    assert "Traceback" not in gaze.program.log()
+
+
+def test_what_applies_on_configure_can_change_while_unconfigured(start: Callable[..., Gaze]) -> None:
+    gaze = start()
+    gaze.connect("fixations")
+    assert gaze.ask(image(scene()))["fixations"].source == "greedy"
+    assert not gaze.set(source="patch_diff")[0][0]
+    assert gaze.transition("deactivate")
+    assert not gaze.set(source="patch_diff")[0][0]
+    assert gaze.transition("cleanup")
+    gaze.must_set(source="patch_diff", working_size=448)
+    assert gaze.transition("configure")
+    assert not gaze.set(source="greedy")[0][0]
+    assert gaze.transition("activate")
+    gaze.connect()
+    answer = gaze.ask(image(scene(1)))["fixations"]
+    assert answer.source == "patch_diff"
+
+
+def test_configuring_fails_with_the_reason_and_can_be_tried_again(start: Callable[..., Gaze]) -> None:
+    gaze = start({"source": "autogaze", "model": "/no/such/folder", "fallback": False})
+    gaze.program.wait_for_log("not configured")
+    assert "/no/such/folder" in gaze.program.log()
+    for _ in range(2):
+        assert not gaze.transition("configure")
+        assert gaze.state() == "unconfigured"
+    _, status = gaze.report()
+    assert status.level == status.ERROR
+    assert "/no/such/folder" in status.message
+    gaze.must_set(source="greedy")
+    assert gaze.transition("configure")
+    assert gaze.transition("activate")
+    gaze.connect("fixations")
+
+
+def test_a_missing_model_falls_back_to_greedy_and_says_so(start: Callable[..., Gaze]) -> None:
+    gaze = start({"source": "autogaze", "model": "/no/such/folder"})
+    gaze.connect("fixations")
+    assert gaze.ask(image(scene()))["fixations"].source == "greedy"
+    values, status = gaze.report(lambda _, status: status.level == status.WARN)
+    assert "greedy" in status.message
+    assert values["source"] == "greedy"
+    assert "/no/such/folder" in gaze.program.log()
+
+
+def test_reset_makes_the_next_image_a_keyframe(gaze: Gaze) -> None:
+    answers = [gaze.ask(image(scene(index)))["fixations"] for index in range(3)]
+    assert [(a.frame_index, a.keyframe) for a in answers] == [(0, True), (1, False), (2, False)]
+    response = gaze.reset()
+    assert response.success
+    assert response.message
+    answer = gaze.ask(image(scene(3)))["fixations"]
+    assert (answer.frame_index, answer.keyframe, answer.update_ratio) == (0, True, 1)
+    answer = gaze.ask(image(scene(4)))["fixations"]
+    assert (answer.frame_index, answer.keyframe) == (1, False)
+
+
+def test_a_disabled_node_drops_and_counts_and_an_enabled_one_goes_on(gaze: Gaze) -> None:
+    gaze.ask(image(scene()))
+    before, _ = gaze.report()
+    assert gaze.set_enabled(False).success
+    sent = [gaze.send(image(scene(1)))]
+    values, _ = gaze.report(
+        lambda values, _: int(values["dropped: disabled"]) > int(before["dropped: disabled"])
+    )
+    assert values["enabled"] == "False"
+    assert int(values["dropped: disabled"]) == int(before["dropped: disabled"]) + 1
+    assert values["frames published"] == before["frames published"]
+    assert gaze.set_enabled(True).success
+    answer = gaze.ask(image(scene(2)))["fixations"]
+    assert (answer.frame_index, answer.keyframe) == (1, False)
+    assert sent[0] not in [stamp_of(m) for m in gaze.messages["fixations"]]
+
+
+def test_services_and_parameters_answer_while_images_pour_in(start: Callable[..., Gaze]) -> None:
+    """Work for longer than a service may take, in frames that each take long (a large working size)."""
+    gaze = start({"working_size": 896, "target_psnr": 0, "budget": 265, "keyframe_budget": 265})
+    gaze.connect("fixations", "overlay")
+    picture = image(scene(0, 1280, 960))
+    slowest = 0.0
+    for _ in range(10):
+        for _ in range(3):
+            gaze.send(picture)
+        begun = time.monotonic()
+        assert gaze.set_enabled(True).success
+        slowest = max(slowest, time.monotonic() - begun)
+    assert slowest < 10  # an inference that held the executor would make them wait in line
+    assert gaze.reset().success
+    gaze.client.until(
+        lambda: gaze.messages["fixations"] and gaze.messages["fixations"][-1].frame_index == 0, "a keyframe"
+    )
