@@ -137,7 +137,7 @@ def side_by_side(
     height, width = image.shape[:2]
     boxes, scales = gaze.styled_boxes(style)
     small = _scaled(boxes, gaze, width, height)
-    mask = np.zeros_like(image)
+    mask = np.zeros((height, width, 3), np.uint8)
     for x0, y0, x1, y1, scale in finest_rectangles(small, scales, width, height):
         cv2.rectangle(mask, (x0, y0), (x1 - 1, y1 - 1), colour_of(scale, frame.order), cv2.FILLED)
     outline(mask, small, np.full(len(small), -1), frame.order)
