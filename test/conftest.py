@@ -1,8 +1,33 @@
 """Every test run keeps to loopback and to a DDS domain of its own."""
 
 import os
+from collections.abc import Callable
+from typing import Any
+
+import pytest
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 # 1..100: above, the ports of a domain can meet those that the system hands out.
 os.environ["ROS_DOMAIN_ID"] = str(os.getpid() % 100 + 1)
+
+
+@pytest.fixture(scope="session")
+def make_gaze() -> Callable[..., Any]:
+    """Makes a gaze of given ids, and anything else that is named, on an image of a given size."""
+    import numpy as np
+
+    from autogaze_ros.gaze import DEFAULT_LAYOUT, GazeFrame
+    from autogaze_ros.gaze.tiling import Tiling
+
+    def make(ids, width=640, height=480, layout=DEFAULT_LAYOUT, **values) -> GazeFrame:
+        ids = np.asarray(ids, np.int32)
+        fields = {
+            "stamp": 0, "source": "test", "model": "", "frame_index": 1, "keyframe": False, "keyframe_cause": "",
+            "tiles": np.zeros(len(ids), np.int32), "boxes": layout.boxes(ids, width, height),
+            "confidence": np.ones(len(ids), np.float32),
+            "predicted_losses": np.full(len(ids), np.nan, np.float32), "psnr": 30.0,
+        }  # fmt: skip
+        return GazeFrame(tiling=Tiling(layout, width, height), ids=ids, **(fields | values))
+
+    return make
