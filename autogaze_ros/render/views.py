@@ -86,7 +86,7 @@ def scale_rows(frame: Frame, gaze: GazeFrame, style: MaskStyle, annotate: bool) 
         outline(row, mine, np.full(len(mine), scale), frame.order)
         if annotate:
             share = cover(mine, width, height).ratio
-            write(row, f"{grid}x{grid}: {len(mine)} cells, {share:.0%}", colour_of(scale, frame.order))
+            write(row, f"{grid}x{grid}: {len(mine)}, {share:.0%}", (255, 255, 255))
         rows.append(row)
     return np.vstack(rows)
 
