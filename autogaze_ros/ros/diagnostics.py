@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
+from ..gaze.gaze_frame import GazeFrame
+
 #: Causes of dropped frames, in the order of the report; bad images add theirs.
 DROP_CAUSES = ("overload", "transport", "disabled", "image", "source", "publish")
 
@@ -18,7 +20,7 @@ class Statistics:
     """Counters and recent times of one activation; safe to use from several threads.
 
     Args:
-        window: frames over which percentiles are taken.
+        window: frames over which percentiles and moving averages are taken.
     """
 
     def __init__(self, window: int = 300) -> None:
@@ -29,6 +31,7 @@ class Statistics:
         self._times: dict[str, deque[float]] = {
             name: deque(maxlen=window) for name in ("arrival", "compute", "latency")
         }
+        self._gazes: deque[tuple[float, ...]] = deque(maxlen=window)
         self._last_error = ""
         self._error_at = -1e9
         self._received_at = time.monotonic()
@@ -45,10 +48,13 @@ class Statistics:
         with self._lock:
             self.drops[cause] += count
 
-    def publish(self, **seconds: float) -> None:
+    def publish(self, gaze: GazeFrame, **seconds: float) -> None:
         """Count an answer and its times in seconds: arrival, compute, latency."""
+        # An identical picture has no finite PSNR; its part of the mean is 100 dB.
+        figures = (len(gaze), gaze.gaze_ratio, gaze.update_ratio, min(gaze.psnr, 100.0))
         with self._lock:
             self.published += 1
+            self._gazes.append(figures)
             for name, value in seconds.items():
                 self._times[name].append(value)
 
@@ -90,6 +96,11 @@ class Statistics:
             ):
                 p50, p99 = np.percentile(times, (50, 99)) * 1e3 if times else (float("nan"),) * 2
                 values |= {f"{title} p50 (ms)": f"{p50:.1f}", f"{title} p99 (ms)": f"{p99:.1f}"}
+            names = ("tokens", "gaze ratio", "update ratio", "PSNR (dB)")
+            means = np.mean(self._gazes, axis=0) if self._gazes else [float("nan")] * len(names)
+            values |= {
+                f"{name}, moving average": f"{mean:.3g}" for name, mean in zip(names, means, strict=True)
+            }
             values |= {f"dropped: {cause}": count for cause, count in self.drops.items()}
             values |= state
             values["last error"] = self._last_error

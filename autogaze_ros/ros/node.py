@@ -249,7 +249,7 @@ class GazeNode(LifecycleNode):
             if frame.stamp
             else {}
         )
-        statistics.publish(compute=computed, **times)
+        statistics.publish(gaze, compute=computed, **times)
 
     def _say(self, text: str) -> None:
         self.get_logger().info(text)
