@@ -124,6 +124,7 @@ class Gaze:
         kind: of its images.
         namespace: of the node; a fresh one where empty.
         camera: quality of service of the publisher that sends them.
+        program: that runs the node already.
     """
 
     def __init__(
@@ -135,9 +136,12 @@ class Gaze:
         kind: type = Image,
         namespace: str = "",
         camera: QoSProfile = RELIABLE,
+        program: Any = None,
     ) -> None:
         self.client = client
-        self.program = Program("autogaze_ros.ros.node", parameters or {}, list(arguments), namespace)
+        self.program = program or Program(
+            "autogaze_ros.ros.node", parameters or {}, list(arguments), namespace
+        )
         self.namespace = self.program.namespace
         self.name = f"{self.namespace}/gaze_node"
         self.topic = f"{self.namespace}/{topic}"

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import yaml
 
 #: Generous: the machine may be busy with other things.
-PATIENCE = 12.0
+PATIENCE = 40.0
 
 _numbers = itertools.count(1)
 

@@ -12,6 +12,7 @@ from gaze_client import Gaze, image, pixels_of, stamp_of
 from pictures import scene
 
 from autogaze_ros.gaze.tokens import DEFAULT_LAYOUT
+from autogaze_ros.render.views import VIEWS
 from autogaze_ros.ros.messages import fixations_from_numpy, fixations_to_numpy, mask_to_numpy
 
 GRIDS, OFFSETS = (2, 4, 7, 14), (0, 4, 20, 69)
@@ -138,6 +139,23 @@ def test_overlay_marks_the_gazed_cells_and_nothing_else(gaze: Gaze, encoding: st
     decoded = cv2.imdecode(np.frombuffer(jpeg.data, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
     assert decoded.shape == (240, 320, 3)
     assert np.abs(decoded.astype(int) - pixels_of(overlay)).mean() < 6
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_every_view_is_a_whole_picture(gaze: Gaze, view: str) -> None:
+    gaze.must_set(view=view)
+    gaze.ask(image(scene()))
+    answer = gaze.ask(image(scene(3)))
+    overlay, packed = answer["overlay"], answer["overlay/compressed"]
+    channels = {"rgb8": 3, "rgba8": 4}[overlay.encoding]
+    assert channels == (4 if view == "mask_only" else 3)
+    assert overlay.step == overlay.width * channels
+    assert len(overlay.data) == overlay.step * overlay.height
+    if view in ("overlay", "mask_only", "full_blend", "interframe"):
+        assert (overlay.width, overlay.height) == (320, 240)
+    decoded = cv2.imdecode(np.frombuffer(packed.data, np.uint8), cv2.IMREAD_UNCHANGED)
+    assert decoded.shape == (overlay.height, overlay.width, channels)
+    assert ("png" if channels == 4 else "jpeg") in packed.format
 
 
 def test_reconstruction_holds_the_gazed_pixels_over_the_older_ones(gaze: Gaze) -> None:

@@ -1,0 +1,54 @@
+"""More images than the node can bear: the newest wins, latency stays bounded, and every drop is counted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from gaze_client import Gaze, Values, image, stamp_of
+from pictures import scene
+
+#: So much work a frame that images can be sent faster than they are answered.
+SLOW = {"working_size": 896, "target_psnr": 0.0, "budget": 265, "keyframe_budget": 265, "cut_threshold": 0.0}
+#: Drops of images that the node had received.
+DROPS = [f"dropped: {cause}" for cause in ("overload", "disabled", "image", "source", "publish")]
+
+
+def settled(values: Values) -> bool:
+    return int(values["frames received"]) == int(values["frames published"]) + sum(
+        int(values[d]) for d in DROPS
+    )
+
+
+def test_a_flood_is_thinned_to_the_newest_images_and_each_is_counted(start: Callable[..., Gaze]) -> None:
+    gaze = start(SLOW)
+    gaze.connect("fixations", "overlay")
+    pictures = [image(scene(index, 1280, 960)) for index in range(3)]
+    gaze.ask(pictures[0], stamp=time.time_ns())
+    before, _ = gaze.report(lambda values, _: settled(values))
+    answered = len(gaze.messages["fixations"])
+
+    sent = []
+    end = time.monotonic() + 3
+    while time.monotonic() < end:
+        sent.append(gaze.send(pictures[len(sent) % 3], stamp=time.time_ns()))
+        gaze.client.spin(0.005)
+    gaze.report(lambda values, _: settled(values) and values["rate in (Hz)"] == "0.0")
+    # What the middleware loses shows as a gap before the next image that it delivers: this one.
+    gaze.ask(pictures[0], stamp=time.time_ns())
+    sent.append(stamp_of(gaze.messages["fixations"][-1]))
+    after, _ = gaze.report(lambda values, _: settled(values))
+
+    gained = {
+        key: int(after[key]) - int(before[key]) for key in after if key.startswith(("frames", "dropped"))
+    }
+    assert gained["frames received"] + gained["dropped: transport"] == len(sent)
+    assert gained["frames received"] == gained["frames published"] + gained["dropped: overload"]
+    assert gained["dropped: overload"] + gained["dropped: transport"] > gained["frames published"], gained
+    stamps = [stamp_of(message) for message in gaze.messages["fixations"][answered:]]
+    assert len(stamps) == gained["frames published"]
+    assert stamps == sorted(set(stamps))
+    assert set(stamps) <= set(sent)
+    # In a queue, the last ones would have waited for all before them.
+    queue = gained["frames received"] * float(after["compute p50 (ms)"])
+    assert float(after["latency, stamp to publish p99 (ms)"]) < queue / 2
