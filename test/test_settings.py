@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import fields
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +42,9 @@ def test_there_is_something_of_each_kind():
 def test_both_ends_of_a_range_belong_to_it_and_nothing_beyond(name: str):
     spec, kind = RANGED[name], type(specs()[name][0])
     step = 1 if kind is int else 1e-6
+    others = {"working_size": 896} if name == "tile_overlap" else {}  # whose largest only fits into this
     for end, beyond in ((spec.low, spec.low - step), (spec.high, spec.high + step)):
-        assert getattr(Settings(**{name: kind(end)}), name) == end
+        assert getattr(Settings(**others, **{name: kind(end)}), name) == end
         refused(name, kind(beyond))
 
 
@@ -88,6 +90,13 @@ def test_working_size_is_a_multiple_of_28(size: int):
     refused("working_size", size)
 
 
+@pytest.mark.parametrize(("size", "overlap"), [(224, 112), (56, 28), (56, 400)])
+def test_tiles_overlap_by_less_than_half(size: int, overlap: int):
+    assert Settings(working_size=size, tile_overlap=size // 2 - 1).tile_overlap == size // 2 - 1
+    with pytest.raises(SettingsError, match="tile_overlap must be below half"):
+        Settings(working_size=size, tile_overlap=overlap)
+
+
 @pytest.mark.parametrize("size", [56, 224, 448, 896])
 def test_layout_is_the_models_at_the_working_size(size: int):
     layout = Settings(working_size=size).layout
@@ -116,6 +125,23 @@ def test_limits_are_those_of_the_settings():
     assert (limits.budget, key.budget) == (3, 77)
     assert (limits.target_psnr, limits.change_threshold, limits.hysteresis) == (31.0, 9.0, 0.25)
     assert Settings(target_psnr=0.0).limits(False).target_psnr == math.inf
+
+
+@pytest.mark.parametrize("keyframe", [False, True])
+def test_more_quality_asks_for_more(keyframe: bool):
+    steps = [Settings(quality=q / 50, hysteresis=0.25).limits(keyframe) for q in range(51)]
+    for less, more in pairwise(steps):
+        assert more.budget >= less.budget
+        assert more.target_psnr > less.target_psnr
+        assert more.loss_threshold < less.loss_threshold
+        assert more.change_threshold < less.change_threshold
+    assert {step.hysteresis for step in steps} == {0.25}
+    assert steps[-1].budget == 265
+
+
+def test_without_the_knob_the_single_settings_count():
+    assert Settings(quality=-0.5, budget=3).limits(False) == Settings(budget=3).limits(False)
+    assert Settings(quality=0.5, budget=3).limits(False) == Settings(quality=0.5).limits(False)
 
 
 def test_table_has_a_row_for_each_setting():
