@@ -1,129 +1,33 @@
-"""Image messages to frames and back.
-
-rgb8 and bgr8 images become frames without a copy, padded rows included. The other encodings go through
-cv_bridge where it is installed and works, through OpenCV otherwise, with equal pixels.
-"""
+"""Image messages to frames (see :mod:`autogaze_ros.images`) and back."""
 
 from __future__ import annotations
 
 import array
-import importlib.util
-import subprocess
-import sys
-from functools import cache
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from sensor_msgs.msg import CompressedImage, Image
 
-from ..gaze.frame import ChannelOrder, Frame
-
-
-class ImageError(ValueError):
-    """An image message that can't be used; the message names what is wrong and the remedy.
-
-    Args:
-        cause: a short key for counters: size, step, short, encoding or undecodable.
-        text: for people.
-    """
-
-    def __init__(self, cause: str, text: str) -> None:
-        super().__init__(text)
-        self.cause = cause
-
-
-#: encoding -> (channels, bytes a channel, OpenCV conversion to RGB)
-_PACKED: dict[str, tuple[int, int, int | None]] = {
-    "rgb8": (3, 1, None),
-    "bgr8": (3, 1, None),
-    "8UC3": (3, 1, None),  # OpenCV's own name: blue first
-    "rgba8": (4, 1, cv2.COLOR_RGBA2RGB),
-    "bgra8": (4, 1, cv2.COLOR_BGRA2RGB),
-    "8UC4": (4, 1, cv2.COLOR_BGRA2RGB),
-    "mono8": (1, 1, cv2.COLOR_GRAY2RGB),
-    "8UC1": (1, 1, cv2.COLOR_GRAY2RGB),
-    "mono16": (1, 2, cv2.COLOR_GRAY2RGB),
-    "16UC1": (1, 2, cv2.COLOR_GRAY2RGB),
-    # OpenCV names a Bayer pattern by its second row, ROS by its first.
-    "bayer_rggb8": (1, 1, cv2.COLOR_BayerBG2RGB),
-    "bayer_bggr8": (1, 1, cv2.COLOR_BayerRG2RGB),
-    "bayer_gbrg8": (1, 1, cv2.COLOR_BayerGR2RGB),
-    "bayer_grbg8": (1, 1, cv2.COLOR_BayerGB2RGB),
-    "yuv422": (2, 1, cv2.COLOR_YUV2RGB_UYVY),
-    "uyvy": (2, 1, cv2.COLOR_YUV2RGB_UYVY),
-    "yuv422_yuy2": (2, 1, cv2.COLOR_YUV2RGB_YUY2),
-    "yuyv": (2, 1, cv2.COLOR_YUV2RGB_YUY2),
-}
-#: of these, what every cv_bridge converts
-_CV_BRIDGE = frozenset(
-    ("rgba8", "bgra8", "mono8", "mono16", "yuv422", "yuv422_yuy2", *(e for e in _PACKED if "bayer" in e))
+from ..gaze.frame import ChannelOrder
+from ..images import (
+    ENCODINGS,
+    ImageError,
+    encode_picture,
+    frame_from_compressed,
+    frame_from_image,
+    stamp_of,
 )
-#: a full plane of Y, then half as many rows of interleaved colour
-_PLANAR = {"nv12": cv2.COLOR_YUV2RGB_NV12, "nv21": cv2.COLOR_YUV2RGB_NV21}
-ENCODINGS = (*_PACKED, *_PLANAR)
 
-
-def stamp_of(message: Image | CompressedImage) -> int:
-    """The header's stamp in nanoseconds."""
-    return int(message.header.stamp.sec) * 1_000_000_000 + int(message.header.stamp.nanosec)
-
-
-def frame_from_image(message: Image) -> Frame:
-    """A frame of an image message; its pixels are a view of the message's data for rgb8 and bgr8.
-
-    Raises:
-        ImageError: zero size, a step or a buffer too small, an encoding that is not known.
-    """
-    encoding, width, height = message.encoding, int(message.width), int(message.height)
-    if width < 1 or height < 1:
-        raise ImageError(
-            "size", f"image of {width} x {height} pixels: the camera driver must fill width and height"
-        )
-    if encoding in _PLANAR:
-        pixels, order = _planar(message, width, height), "rgb"
-    elif encoding in _PACKED:
-        pixels, order = _packed(message, width, height)
-    elif (bridge := _cv_bridge()) is not None:
-        pixels, order = _through_cv_bridge(bridge, message), "rgb"
-    else:
-        raise ImageError(
-            "encoding",
-            f"encoding '{encoding}' is not known; make the camera driver or image_proc send one of: {', '.join(ENCODINGS)}",
-        )
-    return Frame(pixels, stamp_of(message), order, encoding)  # type: ignore[arg-type]
-
-
-def frame_from_compressed(message: CompressedImage) -> Frame:
-    """A frame of a JPEG or PNG message, decoded.
-
-    Raises:
-        ImageError: another format, or data that is cut off or can't be decoded.
-    """
-    data = np.frombuffer(message.data, np.uint8)
-    head, tail = data[:8].tobytes(), data[-64:].tobytes()
-    if head.startswith(b"\xff\xd8"):
-        # OpenCV fills what is missing of a cut JPEG with grey and says nothing.
-        whole = b"\xff\xd9" in tail or b"\xff\xd9" in data.tobytes()
-        kind = "jpeg"
-    elif head == b"\x89PNG\r\n\x1a\n":
-        whole, kind = b"IEND" in tail, "png"
-    else:
-        raise ImageError(
-            "undecodable",
-            f"compressed image of format '{message.format}' is neither JPEG nor PNG; set the publisher's format to one of these",
-        )
-    pixels = None
-    if whole:
-        # The camera's own pixel grid counts, whatever way up an EXIF tag would show it.
-        pixels = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    if pixels is None:
-        raise ImageError(
-            "undecodable",
-            f"{kind} image of {data.size} bytes is cut off or damaged; check the publisher and the network",
-        )
-    return Frame(pixels, stamp_of(message), "bgr", message.format)
+__all__ = [
+    "ENCODINGS",
+    "ImageError",
+    "compressed_message",
+    "frame_from_compressed",
+    "frame_from_image",
+    "image_message",
+    "stamp_of",
+]
 
 
 def image_message(pixels: NDArray[np.uint8], encoding: str, header: Any) -> Image:
@@ -154,101 +58,7 @@ def compressed_message(
         quality: of a JPEG, 1..100.
         header: of the image that this one answers.
     """
-    if pixels.shape[2] == 4:
-        bgr = pixels if order == "bgr" else cv2.cvtColor(pixels, cv2.COLOR_RGBA2BGRA)
-        encoded, kind = cv2.imencode(".png", bgr)[1], f"{order}a8; png compressed bgra8"
-    else:
-        bgr = pixels if order == "bgr" else cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
-        encoded = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-        kind = f"{order}8; jpeg compressed bgr8"
+    encoded, kind = encode_picture(pixels, order, quality)
     data = array.array("B")
     data.frombytes(memoryview(encoded).cast("B"))
     return CompressedImage(header=header, format=kind, data=data)
-
-
-def _packed(message: Image, width: int, height: int) -> tuple[NDArray[np.uint8], ChannelOrder]:
-    encoding = message.encoding
-    channels, depth, conversion = _PACKED[encoding]
-    if channels == 2 and width % 2:
-        raise ImageError("size", f"a {encoding} image needs an even width, got {width}")
-    data = _data(message, width * channels * depth, height)
-    step = int(message.step)
-    if conversion is None:
-        return np.ndarray(
-            (height, width, 3), np.uint8, data, 0, (step, 3, 1)
-        ), "rgb" if encoding == "rgb8" else "bgr"
-    if encoding in _CV_BRIDGE and (bridge := _cv_bridge()) is not None:
-        return _through_cv_bridge(bridge, message), "rgb"
-    if depth == 2:
-        wide = np.ndarray((height, width), ">u2" if message.is_bigendian else "<u2", data, 0, (step, 2))
-        # White stays white, as cv_bridge does it.
-        grey = cv2.convertScaleAbs(wide.astype(np.uint16), alpha=255 / 65535)
-        return cv2.cvtColor(grey, conversion), "rgb"
-    shape, strides = (height, width, channels), (step, channels, 1)
-    pixels = (
-        np.ndarray(shape, np.uint8, data, 0, strides)
-        if channels > 1
-        else np.ndarray(shape[:2], np.uint8, data, 0, strides[::2])
-    )
-    return cv2.cvtColor(pixels, conversion), "rgb"
-
-
-def _planar(message: Image, width: int, height: int) -> NDArray[np.uint8]:
-    if width % 2 or height % 2:
-        raise ImageError(
-            "size", f"a {message.encoding} image needs an even width and height, got {width} x {height}"
-        )
-    rows = height * 3 // 2
-    data = _data(message, width, rows)
-    planes = np.ndarray((rows, width), np.uint8, data, 0, (int(message.step), 1))
-    return cv2.cvtColor(np.ascontiguousarray(planes), _PLANAR[message.encoding])
-
-
-def _data(message: Image, row_bytes: int, rows: int) -> NDArray[np.uint8]:
-    """The message's bytes as a flat view, sure to hold so many rows of so many bytes."""
-    step, data = int(message.step), np.frombuffer(message.data, np.uint8)
-    if step < row_bytes:
-        raise ImageError(
-            "step", f"step of {step} bytes is less than a row of {row_bytes}; the camera driver must set step"
-        )
-    needed = step * (rows - 1) + row_bytes
-    if data.size < needed:
-        what = f"{message.width} x {message.height} {message.encoding} image"
-        raise ImageError(
-            "short", f"{what} needs {needed} bytes, got {data.size}; the driver or a relay cut it off"
-        )
-    return data
-
-
-@cache
-def _cv_bridge() -> Any | None:
-    """A CvBridge that works, or None.
-
-    One that was built for another NumPy ends the whole process on its first colour conversion, so a
-    process of its own tries first.
-    """
-    if importlib.util.find_spec("cv_bridge") is None:
-        return None
-    trial = (
-        "import numpy, cv_bridge; b = cv_bridge.CvBridge(); "
-        "m = b.cv2_to_imgmsg(numpy.zeros((2, 2), numpy.uint8), 'mono8'); b.imgmsg_to_cv2(m, 'rgb8')"
-    )
-    try:
-        works = subprocess.run([sys.executable, "-c", trial], capture_output=True, timeout=30).returncode == 0
-    except (OSError, subprocess.TimeoutExpired):
-        works = False
-    if not works:
-        return None
-    import cv_bridge
-
-    return cv_bridge.CvBridge()
-
-
-def _through_cv_bridge(bridge: Any, message: Image) -> NDArray[np.uint8]:
-    try:
-        pixels = bridge.imgmsg_to_cv2(message, "rgb8")
-    except Exception as error:  # cv_bridge raises several kinds, all of them about this message
-        raise ImageError(
-            "encoding", f"encoding '{message.encoding}' could not be converted by cv_bridge: {error}"
-        ) from error
-    return np.ascontiguousarray(pixels, dtype=np.uint8)

@@ -12,28 +12,7 @@ from autogaze_ros.msg import Fixation, FixationArray, GazeMask, MaskLayer
 
 from ..gaze.gaze_frame import GazeFrame
 from ..gaze.masks import MaskStyle
-
-#: One row a fixation, as :func:`fixations_to_numpy` gives them.
-FIXATION_DTYPE = np.dtype(
-    [
-        ("tile", np.uint16),
-        ("token_id", np.uint16),
-        ("scale", np.uint8),
-        ("grid", np.uint8),
-        ("row", np.uint8),
-        ("col", np.uint8),
-        ("x0", np.uint32),
-        ("y0", np.uint32),
-        ("x1", np.uint32),
-        ("y1", np.uint32),
-        ("center_x", np.float32),
-        ("center_y", np.float32),
-        ("size_x", np.float32),
-        ("size_y", np.float32),
-        ("confidence", np.float32),
-        ("predicted_loss", np.float32),
-    ]
-)
+from ..gaze.rows import FIXATION_DTYPE
 
 
 class FixationWriter:

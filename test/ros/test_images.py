@@ -14,7 +14,7 @@ from camera_encodings import ENCODED, encoded, meant
 from pictures import scene
 from sensor_msgs.msg import CompressedImage, Image
 
-from autogaze_ros.ros import images
+from autogaze_ros import images
 from autogaze_ros.ros.images import (
     ImageError,
     compressed_message,
