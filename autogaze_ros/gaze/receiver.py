@@ -112,7 +112,8 @@ class TokenReceiver:
             box, block = size // grid, side // grid
             pixels = slice(row * box, (row + 1) * box), slice(col * box, (col + 1) * box)
             cells = slice(row * block, (row + 1) * block), slice(col * block, (col + 1) * block)
-            self._picture[:, *pixels] = self._as_shown(scale)[:, *pixels]
+            everywhere = (slice(None), *pixels)
+            self._picture[everywhere] = self._as_shown(scale)[everywhere]
             self.errors[cells] = self._scale_errors[scale][cells]
 
     def _as_shown(self, scale: int) -> Planes:

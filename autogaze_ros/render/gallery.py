@@ -15,7 +15,7 @@ from .views import VIEWS, draw_view
 
 
 def draw_gallery(out: Path, video: Path | None, number: int, settings: Settings) -> None:
-    """Gaze at a clip up to a frame and write that frame's views as PNG files.
+    """Gaze at a clip up to a frame and write that frame's views as JPEG files, the transparent one as PNG.
 
     Args:
         out: folder.
@@ -40,5 +40,6 @@ def draw_gallery(out: Path, video: Path | None, number: int, settings: Settings)
     for view in VIEWS:
         drawn = draw_view(view, frame, gaze, output, settings.mask_style, settings.opacity)
         code = cv2.COLOR_RGBA2BGRA if drawn.shape[2] == 4 else cv2.COLOR_RGB2BGR
-        cv2.imwrite(str(out / f"{view}.png"), cv2.cvtColor(drawn, code))
-        print(out / f"{view}.png")
+        path = out / f"{view}.{'png' if drawn.shape[2] == 4 else 'jpg'}"  # JPEG knows no transparency
+        cv2.imwrite(str(path), cv2.cvtColor(drawn, code))
+        print(path)
