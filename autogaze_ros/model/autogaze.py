@@ -280,10 +280,8 @@ class AutoGaze:
             pixels = self._generator.prepare(frames, bgr)
         if pixels is None:
             side = self.config.input_img_size
-            pixels = torch.stack(
-                [to_square(preprocess(as_tensor(frame).to(self.device), self.preprocessor, bgr), side)
-                 for frame in frames]  # fmt: skip
-            )
+            ready = [preprocess(as_tensor(frame).to(self.device), self.preprocessor, bgr) for frame in frames]
+            pixels = torch.stack([to_square(picture, side) for picture in ready])
         if self._generator.on_stage is not None:
             if self.device.type == "cuda":
                 torch.cuda.synchronize(self.device)

@@ -38,10 +38,12 @@ class History:
         self.frames: deque[int] = deque()
 
     def clear(self) -> None:
+        """Forget everything."""
         self.start = self.length = 0
         self.frames.clear()
 
     def begin_frame(self) -> None:
+        """Count the tokens that follow to a new frame."""
         self.frames.append(0)
 
     def drop_oldest_frame(self) -> None:
@@ -86,4 +88,5 @@ class History:
             self.write(layer, keys, values)
 
     def nbytes(self) -> int:
+        """Bytes that the ring takes; never changes."""
         return 2 * self.keys.numel() * self.keys.element_size()

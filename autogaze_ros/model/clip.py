@@ -96,6 +96,7 @@ class TargetGrid:
 
     @classmethod
     def of(cls, config: ModelConfig, scales: Sequence[int], patch: int) -> TargetGrid:
+        """Check an encoder's sizes in pixels; raises a `SettingError` that says what does not fit."""
         if len(scales) != len(config.scales):
             raise SettingError(f"target_scales must be {len(config.scales)} sizes as in {config.scales}, are {scales}")
         if patch < 1 or any(scale < patch or scale % patch for scale in scales):
@@ -104,7 +105,10 @@ class TargetGrid:
         across = -(-scales[-1] // tile)
         for scale, grid in zip(scales, config.grids, strict=True):
             if scale // patch > across * grid:
-                raise SettingError(f"target scale {scale} needs {scale // patch} cells a side, tiles give {across * grid}")
+                raise SettingError(
+                    f"target scale {scale} needs {scale // patch} cells a side, but {across} tiles of {grid} give "
+                    f"{across * grid}"
+                )
         return cls(tuple(scales), patch, tile, across)
 
     def cut(self, pixels: torch.Tensor) -> torch.Tensor:

@@ -73,6 +73,7 @@ class ModelConfig:
 
     @property
     def eos_id(self) -> int:
+        """The id after the last cell: end of a frame, and what a padded slot holds."""
         return self.num_ids
 
     @property

@@ -77,6 +77,7 @@ class Context:
     frame: int = 0
 
     def clear(self) -> None:
+        """Forget everything: the next frame is a first frame."""
         self.history.clear()
         self.vision_memory.zero_()
         self.position = self.frame = 0

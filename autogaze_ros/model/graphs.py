@@ -51,11 +51,8 @@ class _Small(ctypes.Structure):
 
     _fields_ = [
         (name, ctypes.c_void_p)
-        for name in ("x", "weight", "out", "residual", "angles", "streams", "results", "part_out", "part_sum")
-    ] + [
-        (name, ctypes.c_int)
-        for name in ("N", "residual_row0", "residual_rows", "layer", "step", "splits")
-    ]
+        for name in ("x", "weight", "out", "residual", "angles", "streams", "results")
+    ] + [(name, ctypes.c_int) for name in ("N", "residual_row0", "residual_rows", "layer", "step")]
 
 
 class _Few(ctypes.Structure):
@@ -122,7 +119,7 @@ class _Batch:
         self.patch_splits = self._splits(n * tokens, dim, config.patch_size**2 * 3)
         self.conv_splits = self._splits(n * tokens, 3 * dim, 9 * dim)
         self.row_splits = max(1, min(16, math.ceil(3 * _BLOCKS_WANTED / 2 / (n * c.num_heads * math.ceil(rows / 64)))))
-        self.few_splits = max(1, min(_MOST_SPLITS, math.ceil(_BLOCKS_WANTED / (n * c.num_heads))))
+        self.few_splits = max(1, min(_MOST_SPLITS, _BLOCKS_WANTED // (2 * n * c.num_heads)))
         self.patch_sums = floats(self.patch_splits, n * tokens, dim)
         self.patches = floats(n * tokens, dim)
         self.conv_sums = floats(self.conv_splits, n * tokens, 3 * dim)
@@ -138,6 +135,7 @@ class _Batch:
         self.block_queries = floats(n, slots, c.hidden_size)
         self.few_out = floats(n, self.few_splits, c.num_heads, slots, c.head_dim)
         self.few_sum = floats(n, self.few_splits, c.num_heads, slots, 2)
+        self.block_attended = floats(n, slots, c.hidden_size)
         self.block_inner = floats(n, slots, c.intermediate_size)
         self.last = floats(n, 1, c.hidden_size)
         self.heads = floats(n, slots * (c.vocab_size + 1))
@@ -196,8 +194,8 @@ class _Batch:
             tiles = math.ceil(rows / 64)
             launch("attend_rows", (c.num_heads * tiles, self.row_splits, n), 128,
                    [self.table, self.queries, _int(index), self.row_out, self.row_sum])  # fmt: skip
-            launch("join_rows", (math.ceil(n * rows * hidden / 256), 1, 1), 256,
-                   [self.row_out, self.row_sum, _int(self.row_splits), self.attended, _int(n * rows * hidden)])  # fmt: skip
+            launch("join_rows", (math.ceil(n * rows * hidden / 256), 1, 1), 256, [self.row_out, self.row_sum,
+                   _int(self.row_splits), self.attended, _int(n * rows * hidden)])  # fmt: skip
             self._linear("residual", self.attended, layer.out, self.hidden, n * rows)
             self._linear("swiglu", self.hidden, w.gate_up[index], self.inner, n * rows)
             self._linear("residual", self.inner, layer.down, self.hidden, n * rows)
@@ -211,8 +209,8 @@ class _Batch:
             self._small("block_qkv", self.block, layer.qkv, self.block_queries, layer=index)
             if index == len(e.decoder.layers) - 1:
                 break
-            self._attend("attend_block", self.block_queries, slots, 0, index, 0)
-            self._small("block_out", self.block, layer.out, self.block, residual=self.block)
+            self._attend("block", self.block_queries, slots, 0, index, 0)
+            self._small("block_out", self.block_attended, layer.out, self.block, residual=self.block)
             self._small("block_swiglu", self.block, e.weights.gate_up[index], self.block_inner)
             self._small("block_down", self.block_inner, layer.down, self.block, residual=self.block)
         self._finish(self.block, self.block_queries, slots, step=0)
@@ -220,13 +218,14 @@ class _Batch:
     def _finish(self, source: torch.Tensor, queries: torch.Tensor, rows: int, step: int) -> None:
         """The last layer for the last row of `rows`, the heads, and the choice."""
         e, layer = self.engine, self.engine.decoder.layers[-1]
-        self._attend("attend_last", queries, rows, rows - 1, len(e.decoder.layers) - 1, step)
-        self._small("last_out", self.last, layer.out, self.last, residual=source, row0=rows - 1, step=step)
+        self._attend("last", queries, rows, rows - 1, len(e.decoder.layers) - 1, step)
+        self._small("last_out", self.block_attended, layer.out, self.last, residual=source, row0=rows - 1, step=step)
         self._small("last_swiglu", self.last, e.weights.gate_up[-1], self.block_inner, step=step)
         self._small("last_down", self.block_inner, layer.down, self.last, residual=self.last, step=step)
         self._small("last_heads", self.last, e.decoder.heads, self.heads, step=step)
-        e.kernels.launch("choose", (self.n, 1, 1), 32 * max(8, e.config.decoder.num_multi_token_pred), [self.table, self.results, self.taken, self.heads,
-                         e.decoder.embedding, self.block])  # fmt: skip
+        threads = 32 * max(8, e.config.decoder.num_multi_token_pred)
+        arguments = [self.table, self.results, self.taken, self.heads, e.decoder.embedding, self.block]
+        e.kernels.launch("choose", (self.n, 1, 1), threads, arguments)
 
     def run(self, graph: torch.cuda.CUDAGraph, turn: int) -> None:
         """Launch a graph, and a copy of its outcome to the host's buffer `turn` % 2."""
@@ -269,16 +268,19 @@ class _Batch:
     ) -> None:
         columns = weight.shape[1]
         a = _Small(_pointer(x), _pointer(weight), _pointer(out), None if residual is None else _pointer(residual),
-                   _pointer(self.angles), _pointer(self.table), _pointer(self.results), _pointer(self.few_out),
-                   _pointer(self.few_sum), columns, row0, 0 if residual is None else residual.shape[1], layer, step,
-                   self.few_splits)  # fmt: skip
+                   _pointer(self.angles), _pointer(self.table), _pointer(self.results), columns, row0,
+                   0 if residual is None else residual.shape[1], layer, step)  # fmt: skip
         self.engine.kernels.launch(name, (math.ceil(columns / 16), self.n, 1), 256, [a])
 
-    def _attend(self, name: str, queries: torch.Tensor, rows: int, row0: int, layer: int, step: int) -> None:
+    def _attend(self, kind: str, queries: torch.Tensor, rows: int, row0: int, layer: int, step: int) -> None:
+        """Attention of a "block" or of its "last" row, in shares, and their sum into `block_attended`."""
+        c, launch = self.engine.config.decoder, self.engine.kernels.launch
         a = _Few(_pointer(self.table), _pointer(self.results), _pointer(queries), _pointer(self.few_out),
                  _pointer(self.few_sum), rows, row0, layer, step)  # fmt: skip
-        grid = (self.few_splits, self.engine.config.decoder.num_heads, self.n)
-        self.engine.kernels.launch(name, grid, 256, [a])
+        launch(f"attend_{kind}", (self.few_splits, c.num_heads, self.n), 320, [a])
+        count = c.num_multi_token_pred if kind == "block" else 1
+        grid = (math.ceil(count * c.num_heads / 4), self.n, 1)
+        launch(f"join_{kind}", grid, 128, [a, _int(self.few_splits), self.block_attended])
 
 
 class GraphGenerator(Generator):

@@ -409,6 +409,7 @@ extern "C" __global__ void layer_norm(const float* __restrict__ partial, int spl
         int c = lane + 32 * i;
         v[i] = 0.f;
         if (c < VDIM) {
+#pragma unroll 4
             for (int z = 0; z < splits; z++) v[i] += partial[((int64)z * rows + row) * VDIM + c];
             v[i] += bias[c];
         }
@@ -437,6 +438,7 @@ extern "C" __global__ void mix_frames(const float* __restrict__ partial, int spl
     if (i >= rows * VDIM) return;
     int row = i / VDIM, c = i % VDIM, n = row / TOKENS, token = row % TOKENS;
     float now = 0.f, next = 0.f, second = 0.f;
+#pragma unroll 4
     for (int z = 0; z < splits; z++) {
         const float* p = partial + ((int64)z * rows + row) * (3 * VDIM) + c;
         now += p[0];
@@ -616,7 +618,6 @@ __device__ __forceinline__ float warp_max(float v) {
 
 #define COLUMNS 16
 #define GROUPS 16
-#define MAX_SPLITS 32
 
 struct Small {
     const float* x;          // (n, R, K)
@@ -626,12 +627,10 @@ struct Small {
     const float2* angles;    // (n, ROWS, HALF)
     const Stream* streams;
     const Result* results;
-    const float* part_out;   // S_OUT reads the shares of attend_few instead of x
-    const float2* part_sum;
-    int N, residual_row0, residual_rows, layer, step, splits;
+    int N, residual_row0, residual_rows, layer, step;
 };
 
-enum SmallOutput { S_QKV, S_OUT, S_SWIGLU, S_DOWN, S_HEADS };
+enum SmallOutput { S_QKV, S_RESIDUAL, S_SWIGLU, S_HEADS };
 
 template <int OUTPUT, int K, bool NORM, int R>
 __device__ void small(const Small& a) {
@@ -654,42 +653,8 @@ __device__ void small(const Small& a) {
     for (int i = 0; i < SHARE; i++)
         w[i] = (K % GROUPS == 0 || k0 + i < K) && c < a.N ? load(a.weight + (k0 + i) * a.N + c) : 0.f;
 
-    if (OUTPUT == S_OUT) {
-        // Join the shares: first the weight of each, 16 threads to a (row, head), then their sum.
-        __shared__ float weights[R][HEADS][MAX_SPLITS];
-        const int TURNS = (R * HEADS + 7) / 8;  // a warp to each (row, head), a lane to each share
-        float2 shares[TURNS];
-#pragma unroll
-        for (int i = 0; i < TURNS; i++) {
-            int which = i * 8 + t / 32, z = t % 32, head = which % HEADS, row = which / HEADS;
-            bool good = z < a.splits && row < R;
-            shares[i] = good ? a.part_sum[((n * a.splits + z) * HEADS + head) * R + row] : make_float2(NEG_INF, 0.f);
-        }
-#pragma unroll
-        for (int i = 0; i < TURNS; i++) {
-            int which = i * 8 + t / 32, head = which % HEADS, row = which / HEADS;
-            float top = warp_max(shares[i].x), mine = shares[i].x == NEG_INF ? 0.f : exp2f(shares[i].x - top);
-            float total = shares[i].y * mine;
-            for (int o = 16; o; o >>= 1) total += __shfl_xor_sync(~0u, total, o);
-            if (row < R) weights[row][head][t % 32] = total > 0.f ? mine / total : 0.f;
-        }
-        __syncthreads();
-        for (int i = t; i < R * K / 4; i += 256) {
-            int row = i / (K / 4), k = i % (K / 4) * 4, head = k / HEAD_DIM;
-            const float* from = a.part_out + (((int64)n * a.splits * HEADS + head) * R + row) * HEAD_DIM + k % HEAD_DIM;
-            float4 sum = make_float4(0.f, 0.f, 0.f, 0.f);
-#pragma unroll 16
-            for (int z = 0; z < a.splits; z++) {
-                float4 v = *(const float4*)(from + z * HEADS * R * HEAD_DIM);
-                float share = weights[row][head][z];
-                sum.x += v.x * share, sum.y += v.y * share, sum.z += v.z * share, sum.w += v.w * share;
-            }
-            *(float4*)&xs[row][k] = sum;
-        }
-    } else {
-        for (int i = t; i < R * K / 4; i += 256)
-            *(float4*)&xs[0][i * 4] = *(const float4*)(a.x + (int64)n * R * K + i * 4);
-    }
+    for (int i = t; i < R * K / 4; i += 256)
+        *(float4*)&xs[0][i * 4] = *(const float4*)(a.x + (int64)n * R * K + i * 4);
     if (a.step >= 0 && a.results[n].done) return;
     __syncthreads();
     if (NORM) {
@@ -765,19 +730,19 @@ __device__ void small(const Small& a) {
 #define SMALL(NAME, OUTPUT, K, NORM, R) \
     extern "C" __global__ void __launch_bounds__(256) NAME(Small a) { small<OUTPUT, K, NORM, R>(a); }
 SMALL(block_qkv, S_QKV, HIDDEN, true, SLOTS)
-SMALL(block_out, S_OUT, HIDDEN, false, SLOTS)
+SMALL(block_out, S_RESIDUAL, HIDDEN, false, SLOTS)
 SMALL(block_swiglu, S_SWIGLU, HIDDEN, true, SLOTS)
-SMALL(block_down, S_DOWN, INNER, false, SLOTS)
-SMALL(last_out, S_OUT, HIDDEN, false, 1)
+SMALL(block_down, S_RESIDUAL, INNER, false, SLOTS)
+SMALL(last_out, S_RESIDUAL, HIDDEN, false, 1)
 SMALL(last_swiglu, S_SWIGLU, HIDDEN, true, 1)
-SMALL(last_down, S_DOWN, INNER, false, 1)
+SMALL(last_down, S_RESIDUAL, INNER, false, 1)
 SMALL(last_heads, S_HEADS, HIDDEN, true, 1)
 
 // ---------------------------------------------------------------------------------------------------------------
 // Attention of a decode step: R queries of one head (rows of a block, or the last row alone) over a share of the
 // keys. A warp takes 32 keys at a time: one lane a key for the scores, one lane a channel for the values.
 
-#define WARPS 8
+#define WARPS 10
 
 struct Few {
     const Stream* streams;
@@ -801,22 +766,14 @@ __device__ void attend_few(const Few& a) {
     // Tokens alive once this pass is stored; the last query sees all of them, the one before it one less, ...
     int length = tokens_before(s, a.step < 0 ? 0 : a.results[n].blocks);
     if (a.step >= 0 && a.results[n].done) return;
-    for (int i = t; i < R * HEAD_DIM; i += 32 * WARPS)
-        qs[i / HEAD_DIM][i % HEAD_DIM] = a.queries[((int64)n * a.query_rows + a.row0 + i / HEAD_DIM) * HIDDEN +
-                                                   head * HEAD_DIM + i % HEAD_DIM];
     int groups = (length + 31) / 32;
     int first = groups * split / splits, end = groups * (split + 1) / splits;
     int64 base = (((int64)a.layer * HEADS + head) * 2 * s.capacity + s.start) * HEAD_DIM;
     const stored* keys = (const stored*)s.keys + base;
     const stored* values = (const stored*)s.values + base;
-    float top[R], sum[R], acc[R];
-#pragma unroll
-    for (int r = 0; r < R; r++) top[r] = NEG_INF, sum[r] = acc[r] = 0.f;
-    __syncthreads();
-
-    for (int group = first + warp; group < end; group += WARPS) {
+    float v[HEAD_DIM], k[HEAD_DIM];  // a lane's key; values: channel d of keys sub, sub + LANES, ...
+    auto fetch = [&](int group) {
         int key = group * 32 + lane;
-        float v[HEAD_DIM], k[HEAD_DIM];  // values: channel d of keys sub, sub + LANES, ...
 #pragma unroll
         for (int i = 0; i < HEAD_DIM; i += 4)
             *(float4*)&k[i] = key < length ? load4(keys + (int64)key * HEAD_DIM + i) : make_float4(0, 0, 0, 0);
@@ -825,6 +782,18 @@ __device__ void attend_few(const Few& a) {
             int other = group * 32 + sub + i * LANES;
             v[i] = other < length ? load(values + (int64)other * HEAD_DIM + d) : 0.f;
         }
+    };
+    for (int i = t; i < R * HEAD_DIM; i += 32 * WARPS)
+        qs[i / HEAD_DIM][i % HEAD_DIM] = a.queries[((int64)n * a.query_rows + a.row0 + i / HEAD_DIM) * HIDDEN +
+                                                   head * HEAD_DIM + i % HEAD_DIM];
+    if (first + warp < end) fetch(first + warp);
+    float top[R], sum[R], acc[R];
+#pragma unroll
+    for (int r = 0; r < R; r++) top[r] = NEG_INF, sum[r] = acc[r] = 0.f;
+    __syncthreads();
+
+    for (int group = first + warp; group < end; group += WARPS) {
+        int key = group * 32 + lane;
         float p[PAD];
 #pragma unroll
         for (int r = 0; r < PAD; r++) p[r] = 0.f;
@@ -861,6 +830,7 @@ __device__ void attend_few(const Few& a) {
 #pragma unroll
             for (int r = 0; r < R; r++) acc[r] += w[r] * v[i];
         }
+        if (group + WARPS < end) fetch(group + WARPS);
     }
 #pragma unroll
     for (int r = 0; r < R; r++) {
@@ -887,8 +857,37 @@ __device__ void attend_few(const Few& a) {
     }
 }
 
-extern "C" __global__ void __launch_bounds__(32 * WARPS, 2) attend_block(Few a) { attend_few<SLOTS>(a); }
+extern "C" __global__ void __launch_bounds__(32 * WARPS) attend_block(Few a) { attend_few<SLOTS>(a); }
 extern "C" __global__ void __launch_bounds__(32 * WARPS) attend_last(Few a) { attend_few<1>(a); }
+
+// Join the shares: a warp to each (row, head), first a lane to each share, then a lane to each channel.
+#define MAX_SPLITS 32
+
+template <int R>
+__device__ void join_few(const Few& a, int splits, float* out) {
+    int n = blockIdx.y, lane = threadIdx.x % 32, which = blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32;
+    int head = which % HEADS, row = which / HEADS, d = lane % HEAD_DIM;
+    if (row >= R || (a.step >= 0 && a.results[n].done)) return;
+    int64 at = ((int64)n * splits * HEADS + head) * R + row;
+    float2 s = lane < splits ? a.part_sum[at + lane * HEADS * R] : make_float2(NEG_INF, 0.f);
+    float part[MAX_SPLITS];
+#pragma unroll
+    for (int z = 0; z < MAX_SPLITS; z++)
+        part[z] = z < splits ? a.part_out[(at + z * HEADS * R) * HEAD_DIM + d] : 0.f;
+    float top = warp_max(s.x), mine = s.x == NEG_INF ? 0.f : exp2f(s.x - top), total = s.y * mine, value = 0.f;
+    for (int o = 16; o; o >>= 1) total += __shfl_xor_sync(~0u, total, o);
+    mine = total > 0.f ? mine / total : 0.f;
+#pragma unroll
+    for (int z = 0; z < MAX_SPLITS; z++) value += part[z] * __shfl_sync(~0u, mine, z);
+    if (lane < HEAD_DIM) out[((int64)n * R + row) * HIDDEN + head * HEAD_DIM + d] = value;
+}
+
+extern "C" __global__ void __launch_bounds__(128) join_block(Few a, int splits, float* out) {
+    join_few<SLOTS>(a, splits, out);
+}
+extern "C" __global__ void __launch_bounds__(128) join_last(Few a, int splits, float* out) {
+    join_few<1>(a, splits, out);
+}
 
 // ---------------------------------------------------------------------------------------------------------------
 // Choosing: one block a stream. One warp chooses, each lane minding every 32nd id; all threads fetch the

@@ -64,7 +64,8 @@ def resized_shape(height: int, width: int, config: PreprocessorConfig) -> tuple[
     if not config.do_resize:
         return height, width
     if config.shortest_edge is None:
-        assert config.height is not None and config.width is not None
+        assert config.height is not None
+        assert config.width is not None
         return config.height, config.width
     edge, short, long = config.shortest_edge, min(height, width), max(height, width)
     longer = max(1, int(edge * long / short))

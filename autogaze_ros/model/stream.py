@@ -96,10 +96,12 @@ class Stream:
 
     @property
     def window(self) -> int:
+        """Most frames remembered, the current one included."""
         return self._context.window
 
     @property
     def policy(self) -> str:
+        """`slide` or `restart`."""
         return self._policy
 
     @property
@@ -109,10 +111,12 @@ class Stream:
 
     @property
     def frames_remembered(self) -> int:
+        """Frames in memory now, at most `window`."""
         return len(self._context.history.frames)
 
     @property
     def tokens_remembered(self) -> int:
+        """Decoder tokens in memory now."""
         return self._context.history.length
 
     def nbytes(self) -> int:
