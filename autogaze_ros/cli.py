@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from .errors import AutogazeError
+
 import autogaze_ros._process  # noqa: F401  (before NumPy)
 
 app = typer.Typer(
@@ -41,18 +43,14 @@ def demo(
       autogaze demo --bag my_bag --topic /camera/image_raw
     """
     from .demo import run_demo
-    from .ros.processes import DemoError
 
     camera = {name: value for name, value in (("video", video), ("bag", bag), ("bag_topic", topic)) if value}
-    try:
-        run_demo(out, camera, {"source": source, "budget": budget} | ({"model": model} if model else {}))
-    except DemoError as error:
-        sys.exit(f"autogaze demo: {error}")
+    run_demo(out, camera, {"source": source, "budget": budget} | ({"model": model} if model else {}))
 
 
 @app.command()
 def views(
-    out: Annotated[Path, typer.Option(help="Folder for one PNG a view.")] = Path("out/views"),
+    out: Annotated[Path, typer.Option(help="Folder for one picture a view.")] = Path("out/views"),
     video: Annotated[Path | None, typer.Option(help="Use this clip instead of the drawn one.")] = None,
     frame: Annotated[int, typer.Option(help="Which frame to show.")] = 100,
     source: Annotated[str, typer.Option(help="Gaze source.")] = "greedy",
@@ -61,13 +59,10 @@ def views(
 ) -> None:
     """Draw every view of one frame of a clip, after gazing at all frames before it."""
     from .render.gallery import draw_gallery
-    from .settings import Settings, SettingsError
+    from .settings import Settings
 
-    try:
-        settings = Settings.from_mapping({"source": source, "budget": budget, "resolution": resolution})
-        draw_gallery(out, video, frame, settings)
-    except (SettingsError, ValueError) as error:
-        sys.exit(f"autogaze views: {error}")
+    settings = Settings.from_mapping({"source": source, "budget": budget, "resolution": resolution})
+    draw_gallery(out, video, frame, settings)
 
 
 @app.command()
@@ -81,13 +76,10 @@ def parameters() -> None:
 @app.command("model-info")
 def model_info(path: Annotated[Path, typer.Argument(help="Model folder.")]) -> None:
     """Say what a model folder holds; fails where it can't be loaded."""
-    from .model import ModelError, info
+    from .model import info
 
-    try:
-        for name, value in info(path).items():
-            print(f"{name.replace('_', ' ')}: {value}")
-    except ModelError as error:
-        sys.exit(f"autogaze model-info: {error}")
+    for name, value in info(path).items():
+        print(f"{name.replace('_', ' ')}: {value}")
 
 
 @bench.command("source")
@@ -121,7 +113,7 @@ def bench_quality(
     """PSNR of the token reconstruction against tokens a frame, for each source."""
     from .bench.quality import bench_quality as run
 
-    _write(run(sources.split(","), [int(b) for b in budgets.split(",")], video, model), json)
+    _write(run(sources.split(","), _numbers(budgets), video, model), json)
 
 
 @bench.command("render")
@@ -159,6 +151,13 @@ def bench_node(
     )
 
 
+def _numbers(text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise typer.BadParameter(f"whole numbers separated by commas are needed, got {text!r}") from error
+
+
 def _size(text: str) -> tuple[int, int]:
     width, _, height = text.partition("x")
     if not (width.isdigit() and height.isdigit()):
@@ -179,4 +178,7 @@ def _write(result: dict[str, Any], path: Path | None) -> None:
 
 def main() -> None:
     """Entry of the console command."""
-    app()
+    try:
+        app()
+    except AutogazeError as error:
+        sys.exit(f"autogaze: {error}")

@@ -67,6 +67,7 @@ class Pipeline:
         self._requests: deque[str] = deque()  # may grow from another thread at any time
         self._failed = False
         self._frame_index = 0
+        self._sequence = 0
         self._last: tuple[int, int, int, str] | None = None
         self._thumbnail: NDArray[np.float32] | None = None
 
@@ -99,6 +100,7 @@ class Pipeline:
         result = self._gather(frame, tiling, looks, gazes, cause)
         self._failed = False
         self._frame_index += 1
+        self._sequence += 1
         return result
 
     def token_picture(self, frame: Frame) -> Image:
@@ -188,6 +190,7 @@ class Pipeline:
             confidence=gaze.confidence[keep],
             predicted_losses=gaze.predicted_loss[keep],
             psnr=psnr_from_error(error, 3 * self.source.layout.size**2 * tiling.count),
+            sequence=self._sequence,
         )
 
     def _keyframe_cause(self, frame: Frame) -> str:

@@ -32,17 +32,10 @@ def transport_environment() -> dict[str, str]:
     Without it images of more than a few hundred kilobytes get lost on their way (see README, "Transport").
     """
     chosen = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_BUILTIN_TRANSPORTS")
-    if any(os.environ.get(name) for name in chosen) or "fastrtps" not in os.environ.get(
-        "RMW_IMPLEMENTATION", "rmw_fastrtps_cpp"
-    ):
+    middleware = os.environ.get("RMW_IMPLEMENTATION") or "rmw_fastrtps_cpp"
+    if any(os.environ.get(name) for name in chosen) or "fastrtps" not in middleware:
         return {}
-    old = os.environ.get("ROS_DISTRO") in (
-        "humble",
-        "iron",
-        "jazzy",
-    )  # their Fast DDS 2 knows the old name only
-    return {
-        "FASTRTPS_DEFAULT_PROFILES_FILE" if old else "FASTDDS_DEFAULT_PROFILES_FILE": str(
-            share_folder() / "config" / "fastdds_shm.xml"
-        )
-    }
+    # Fast DDS 2, of the older distributions, knows the old name only.
+    old = os.environ.get("ROS_DISTRO") in ("humble", "iron", "jazzy")
+    name = "FASTRTPS_DEFAULT_PROFILES_FILE" if old else "FASTDDS_DEFAULT_PROFILES_FILE"
+    return {name: str(share_folder() / "config" / "fastdds_shm.xml")}

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from .errors import AutogazeError
 from .gaze.masks import MASK_STYLES, MaskStyle
 from .gaze.sources.base import Limits
 from .gaze.tiling import RESOLUTIONS, Resolution
@@ -24,7 +25,7 @@ DTYPES = ("float32", "bfloat16", "float16")
 HISTORIES = ("slide", "restart")
 
 
-class SettingsError(ValueError):
+class SettingsError(AutogazeError, ValueError):
     """A setting that is unknown, of the wrong type or out of range; the message names it and what it may be."""
 
 

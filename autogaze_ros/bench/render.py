@@ -96,6 +96,7 @@ def random_gaze(width: int, height: int, cells: int, seed: int) -> GazeFrame:
         model="",
         tiling=tiling,
         frame_index=seed,
+        sequence=seed,
         keyframe=False,
         keyframe_cause="",
         tiles=tiles,

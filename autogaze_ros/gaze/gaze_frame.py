@@ -43,6 +43,8 @@ class GazeFrame:
     predicted_losses: FloatArray
     #: dB of the token reconstruction against this frame at the working size; inf where identical
     psnr: float
+    #: frames since the pipeline was made, whatever started afresh in between
+    sequence: int
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -5,8 +5,10 @@ a node can put it into its log and diagnostics as it is. All are `ValueError`s: 
 everything this room raises on purpose.
 """
 
+from autogaze_ros.errors import AutogazeError
 
-class ModelError(ValueError):
+
+class ModelError(AutogazeError, ValueError):
     """Base of all errors raised by `autogaze_ros.model`."""
 
 

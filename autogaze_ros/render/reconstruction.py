@@ -26,8 +26,8 @@ class Reconstruction:
             (H, W, 3) uint8 in the frame's channel order; the next call changes it.
         """
         image = self._image
-        fresh = gaze.keyframe or gaze.frame_index != self._next
-        self._next = gaze.frame_index + 1
+        fresh = gaze.keyframe or gaze.sequence != self._next
+        self._next = gaze.sequence + 1
         if image is None or image.shape != frame.pixels.shape:
             image = self._image = frame.pixels.copy()
         elif fresh:

@@ -11,10 +11,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import AutogazeError
+
 Picture = NDArray[np.uint8]
 
 
-class ClipError(ValueError):
+class ClipError(AutogazeError, ValueError):
     """A clip that can't be played; the message names it and the remedy."""
 
 

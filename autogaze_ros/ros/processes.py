@@ -12,12 +12,13 @@ from typing import Any
 
 import rclpy
 
+from ..errors import AutogazeError
 from ..replay.mcap_writer import McapWriter
 from ..resources import transport_environment
 from .recorder import Recorder
 
 
-class DemoError(RuntimeError):
+class DemoError(AutogazeError, RuntimeError):
     """The processes did not do what they should; the message says which and what to look at."""
 
 

@@ -39,7 +39,7 @@ def choose_slowly(layout: TokenLayout, base: Errors, scale_errors: Errors, budge
 
     chosen: list[int] = []
     size = 0
-    while total(chosen) > enough:
+    while total(chosen) > enough or (chosen and least_missed(chosen)[0] <= 0):
         falls = [total(chosen) - total([*chosen, token]) for token in range(layout.count)]
         best = int(np.argmax(falls))
         if falls[best] <= 0:

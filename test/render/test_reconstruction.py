@@ -17,7 +17,7 @@ def noise(seed: int, width: int = 101, height: int = 33) -> NDArray[np.uint8]:
 @pytest.fixture
 def gaze_at(make_gaze):
     def at(index: int, ids=IDS, width: int = 101, height: int = 33, keyframe: bool = False):
-        return make_gaze(ids, width, height, frame_index=index, keyframe=keyframe)
+        return make_gaze(ids, width, height, sequence=index, keyframe=keyframe)
 
     return at
 

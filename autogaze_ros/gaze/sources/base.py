@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ...errors import AutogazeError
 from ..frame import Frame
 from ..receiver import TokenReceiver
 from ..tokens import FloatArray, IntArray, TokenLayout
@@ -130,5 +131,5 @@ def step_together(looks: Sequence[Look], pool: Executor | None = None) -> list[G
     return list((pool.map if pool else map)(step, looks))
 
 
-class SourceError(RuntimeError):
+class SourceError(AutogazeError, RuntimeError):
     """A source failed on a frame; the message names the thing and its remedy."""

@@ -67,8 +67,9 @@ def choose(
     shares: dict[int, float] = {}  # of the tokens chosen, in the order of choice
     size = 0
     # Swapping at every size, not only once the budget is full, makes a smaller budget's choice a stage on
-    # the way to a larger one's: more budget never shows a worse picture.
-    while stack.total > enough:
+    # the way to a larger one's: more budget never shows a worse picture. A token of which finer ones left
+    # nothing to be seen is swapped once more, so that asking for more never gives fewer either.
+    while stack.total > enough or stack.costs.min() <= 0:
         best = int(stack.gains.argmax())
         gain = float(stack.gains[best])
         if gain <= 0:
@@ -88,7 +89,7 @@ def choose(
             stack.set(best, False)
             del shares[best]
             break
-    # What finer tokens hid later is not sent. One at a time: a token may have hidden what is under it.
+    # Where no swap helps any more, what is hidden is not sent. One at a time: one may hide what is under it.
     while shares and stack.costs[least := int(stack.costs.argmin())] <= 0:
         stack.set(least, False)
         del shares[least]
