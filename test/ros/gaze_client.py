@@ -153,6 +153,7 @@ class Gaze:
         self._services = {
             name: client.node.create_client(kind, f"{self.name}/{name}") for name, kind in SERVICES.items()
         }
+        self._discovered = False  # whether the node can send responses about transitions
         self._stamps = itertools.count(time.time_ns(), 33_000_000)
 
     # Images and answers
@@ -273,6 +274,11 @@ class Gaze:
     def transition(self, name: str) -> bool:
         """Ask for a lifecycle transition; returns whether it was made."""
         request = ChangeState.Request()
+        if not self._discovered:
+            # No transition can be asked for twice. This one, which there is not, can, until there is a response.
+            request.transition.label = "none"
+            assert not self.call("change_state", request).success
+            self._discovered = True
         request.transition.label = name
         return self.client.call(self._services["change_state"], request, again=False).success
 
