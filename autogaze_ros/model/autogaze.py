@@ -263,6 +263,10 @@ class AutoGaze:
             `log_action_probs` and `task_loss_prediction`, float32 (B, N) as `clip.gazing_pos`.
         """
         _check_pixels(pixel_values)
+        if clip.num_vision_tokens_each_frame != self.config.num_ids:
+            raise SettingError("a clip on another encoder's grid cannot be rated: its ids are not the network's")
+        if clip.gazing_pos.shape[0] != len(pixel_values) or len(clip.num_gazing_each_frame) != pixel_values.shape[1]:
+            raise SettingError(f"the clip is not one of these pixel values {tuple(pixel_values.shape)}")
         with self._lock:
             pixels = to_square(pixel_values.to(self.device, torch.float32), self.config.input_img_size)
             contexts = [self._new_context(pixels.shape[1], self.config.num_ids) for _ in pixels]

@@ -1,10 +1,11 @@
 """From a camera frame to the network's input, pixel for pixel as the published model was trained.
 
 1. Resize the uint8 picture with an antialiased bilinear filter. Training used Pillow, whose filter works in fixed
-   point: 22-bit coefficients, columns first, rounded to uint8, then rows, rounded again. A float resize differs
-   from it by whole grey levels here and there, so the same integers are computed here. Each coefficient is split
-   into a high and a low part: products and sums then stay below 2**24, so that float32 matrix products hold
-   them exactly, and any BLAS gives the same picture.
+   point: 22-bit coefficients, columns first, rounded to uint8, then rows, rounded again. (Pillow 13 and later take
+   rows first where the height shrinks far more than the width.) A float resize differs from it by whole grey
+   levels here and there, so the same integers are computed here. Each coefficient is split into a high and a low
+   part: products and sums then stay below 2**24, so that float32 matrix products hold them exactly, and any BLAS
+   gives the same picture.
 2. Scale and shift to floats, then subtract the mean and divide by the deviation of ImageNet.
 3. Bring the result to the network's square by bicubic interpolation, without antialias (the aspect is lost; it is
    no step at all where the resize already made that square).

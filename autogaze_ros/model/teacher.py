@@ -53,7 +53,8 @@ def teacher_forced(
             padded = clip.if_padded_gazing[b, here].to(pixels.device)
             rated = _rate(decoder, context, tokens[b], ids, padded)
             log_probs[b, here], losses[b, here] = rated[0].cpu(), rated[1].cpu()
-    return log_probs, losses
+    filler = clip.predicted_loss.isnan()
+    return log_probs.masked_fill_(filler, float("nan")), losses.masked_fill_(filler, float("nan"))
 
 
 def _rate(

@@ -51,7 +51,8 @@ def test_an_unexpected_tensor_is_named(folder, weights):
 def test_a_tensor_of_another_shape_is_named(folder, weights):
     weights[CONV] = weights[CONV][:, :, :, :2].contiguous()
     save_file(weights, folder / "model.safetensors")
-    with pytest.raises(CheckpointError, match=r"blocks\.0\.conv3d\.weight has shape \[48, 48, 3, 2, 3\].*\[48, 48, 3, 3, 3\]"):
+    shapes = r"blocks\.0\.conv3d\.weight has shape \[48, 48, 3, 2, 3\].*\[48, 48, 3, 3, 3\]"
+    with pytest.raises(CheckpointError, match=shapes):
         load(folder)
 
 
@@ -84,10 +85,12 @@ def test_a_file_that_was_cut_off(folder, keep):
         load(folder)
 
 
-@pytest.mark.parametrize("data", [b"\x80\x04\x95" * 20, b"\x02\0\0\0\0\0\0\0[]", b"\x10\0\0\0\0\0\0\0{\"a\": {\"b\": 12}}"])
+@pytest.mark.parametrize("data", [
+    b"\x80\x04\x95" * 20, b"\x02\0\0\0\0\0\0\0[]", b'\x10\0\0\0\0\0\0\0{"a": {"b": 12}}',
+])  # fmt: skip
 def test_a_file_of_another_format(folder, data):
     (folder / "model.safetensors").write_bytes(data)
-    with pytest.raises(CheckpointError, match="safetensors|damaged"):
+    with pytest.raises(CheckpointError, match=r"safetensors|damaged"):
         load(folder)
 
 

@@ -7,8 +7,8 @@ import pytest
 
 pytest.importorskip("torch")
 
-from autogaze_ros.model import ConfigError, ModelError, info  # noqa: E402
-from autogaze_ros.model.config import parse_config, parse_preprocessor, read_config  # noqa: E402
+from autogaze_ros.model import ConfigError, ModelError, info
+from autogaze_ros.model.config import parse_config, parse_preprocessor, read_config
 
 GAZE = "gaze_model_config"
 VISION, CONNECTOR, DECODER = f"{GAZE}.vision_model_config", f"{GAZE}.connector_config", f"{GAZE}.gaze_decoder_config"
@@ -138,7 +138,7 @@ def test_a_missing_preprocessor_key_is_named(preprocessor, key):
 ])  # fmt: skip
 def test_a_wrong_preprocessor_value_is_named(preprocessor, key, value):
     preprocessor[key] = value
-    with pytest.raises(ConfigError, match=key if key != "size" else "size|height"):
+    with pytest.raises(ConfigError, match=key if key != "size" else r"size|height"):
         parse_preprocessor(preprocessor)
 
 
@@ -151,7 +151,9 @@ def test_preprocessor_steps(preprocessor):
     assert parse_preprocessor(preprocessor).do_resize is False
 
 
-@pytest.mark.parametrize(("text", "what"), [(None, "not found"), ("{", "JSON"), ("[1]", "object"), (b"\xff\xfe", "JSON")])
+@pytest.mark.parametrize(
+    ("text", "what"), [(None, "not found"), ("{", "JSON"), ("[1]", "object"), (b"\xff\xfe", "JSON")]
+)
 def test_a_file_that_is_no_config(tmp_path, text, what):
     if text is not None:
         (tmp_path / "config.json").write_bytes(text if isinstance(text, bytes) else text.encode())
