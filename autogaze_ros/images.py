@@ -61,9 +61,7 @@ _PACKED: dict[str, tuple[int, int, int | None]] = {
     "yuyv": (2, 1, cv2.COLOR_YUV2RGB_YUY2),
 }
 #: of these, what every cv_bridge converts
-_CV_BRIDGE = frozenset(
-    ("rgba8", "bgra8", "mono8", "mono16", "yuv422", "yuv422_yuy2", *(e for e in _PACKED if "bayer" in e))
-)
+_CV_BRIDGE = frozenset(("rgba8", "bgra8", "mono8", "mono16", "yuv422", *(e for e in _PACKED if "bayer" in e)))
 #: a full plane of Y, then half as many rows of interleaved colour
 _PLANAR = {"nv12": cv2.COLOR_YUV2RGB_NV12, "nv21": cv2.COLOR_YUV2RGB_NV21}
 ENCODINGS = (*_PACKED, *_PLANAR)
