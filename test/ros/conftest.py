@@ -14,8 +14,9 @@ sys.path.insert(0, str(Path(__file__).parent))  # the helpers beside this file
 
 pytest.importorskip("rclpy", reason="the tests of ros/ need rclpy")
 
-from gaze_client import Client, Gaze
+from gaze_client import Gaze
 from gaze_process import Program
+from ros_client import Client
 
 from autogaze_ros.resources import transport_environment
 from autogaze_ros.settings import specs

@@ -10,9 +10,10 @@ import av
 import cv2
 import numpy as np
 import pytest
-from gaze_client import RELIABLE, Client, pixels_of, stamp_of
+from gaze_client import pixels_of, stamp_of
 from gaze_process import Program
 from pictures import scene
+from ros_client import RELIABLE, Client
 from rosbags.rosbag2 import Writer
 from sensor_msgs.msg import CompressedImage, Image
 

@@ -9,8 +9,9 @@ import cv2
 import numpy as np
 import pytest
 from camera_encodings import ENCODED, encoded, meant
-from gaze_client import Client, Gaze, image, pixels_of
+from gaze_client import Gaze, image, pixels_of
 from pictures import scene
+from ros_client import Client
 from sensor_msgs.msg import CompressedImage
 
 

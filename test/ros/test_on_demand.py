@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 import rclpy
-from gaze_client import Client, Gaze, image
+from gaze_client import Gaze, image
 from pictures import scene
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
+from ros_client import Client
 
 from autogaze_ros.ros import outputs
 from autogaze_ros.ros.node import GazeNode

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable
 
@@ -18,6 +19,11 @@ def settled(values: Values) -> bool:
     return int(values["frames received"]) == int(values["frames published"]) + sum(
         int(values[d]) for d in DROPS
     )
+
+
+def grown(before: Values, after: Values) -> dict[str, int]:
+    """By how much each count has grown."""
+    return {key: int(after[key]) - int(before[key]) for key in after if key.startswith(("frames", "dropped"))}
 
 
 def test_a_flood_is_thinned_to_the_newest_images_and_each_is_counted(start: Callable[..., Gaze]) -> None:
@@ -52,3 +58,20 @@ def test_a_flood_is_thinned_to_the_newest_images_and_each_is_counted(start: Call
     # In a queue, the last ones would have waited for all before them.
     queue = gained["frames received"] * float(after["compute p50 (ms)"])
     assert float(after["latency, stamp to publish p99 (ms)"]) < queue / 2
+
+
+def test_images_that_the_middleware_drops_are_counted(start: Callable[..., Gaze]) -> None:
+    gaze = start()
+    gaze.connect("fixations")
+    before, _ = gaze.report(lambda values, _: settled(values))
+    # While the process stands still, images come in and only the newest is kept.
+    gaze.program.process.send_signal(signal.SIGSTOP)
+    for _ in range(20):
+        gaze.send(gaze.picture())
+    gaze.program.process.send_signal(signal.SIGCONT)
+    gaze.report(lambda values, _: settled(values) and values["rate in (Hz)"] == "0.0")
+    gaze.ask(gaze.picture())
+    after, _ = gaze.report(lambda values, _: settled(values))
+    gained = grown(before, after)
+    assert gained["dropped: transport"] > 0
+    assert gained["dropped: transport"] + gained["frames received"] == 21

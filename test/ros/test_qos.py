@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 from autogaze_ros.msg import FixationArray
-from gaze_client import BEST_EFFORT, RELIABLE, Gaze, stamp_of
+from gaze_client import Gaze, stamp_of
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
+from ros_client import BEST_EFFORT, RELIABLE
 from sensor_msgs.msg import Image
 
 LATCHED = QoSProfile(
