@@ -1,8 +1,8 @@
 """AutoGaze itself: the network, its streams and its files. Imports torch, NumPy and safetensors, nothing of ROS."""
 
-from autogaze_ros.model.autogaze import AutoGaze
-from autogaze_ros.model.clip import Clip
-from autogaze_ros.model.errors import (
+from .autogaze import AutoGaze
+from .clip import Clip
+from .errors import (
     CheckpointError,
     ConfigError,
     DeviceError,
@@ -10,9 +10,9 @@ from autogaze_ros.model.errors import (
     ModelError,
     SettingError,
 )
-from autogaze_ros.model.generation import Gaze
-from autogaze_ros.model.info import info
-from autogaze_ros.model.stream import KEEP, Stream
+from .generation import Gaze
+from .info import info
+from .stream import KEEP, Stream
 
 __all__ = [
     "KEEP",

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from autogaze_ros.model.cache import History
-from autogaze_ros.model.checkpoint import load_weights
-from autogaze_ros.model.clip import Clip, TargetGrid, assemble
-from autogaze_ros.model.config import ModelConfig, PreprocessorConfig, read_config, read_preprocessor
-from autogaze_ros.model.decoder import Decoder
-from autogaze_ros.model.errors import DeviceError, SettingError
-from autogaze_ros.model.generation import Context, Gaze, Generator, Request
-from autogaze_ros.model.graphs import GraphGenerator
-from autogaze_ros.model.preprocessing import as_tensor, preprocess, to_square
-from autogaze_ros.model.stream import (
+from .cache import History
+from .checkpoint import load_weights
+from .clip import Clip, TargetGrid, assemble
+from .config import ModelConfig, PreprocessorConfig, read_config, read_preprocessor
+from .decoder import Decoder
+from .errors import DeviceError, SettingError
+from .generation import Context, Gaze, Generator, Request
+from .graphs import GraphGenerator
+from .preprocessing import as_tensor, preprocess, to_square
+from .stream import (
     KEEP,
     POLICIES,
     Keep,
@@ -29,8 +30,8 @@ from autogaze_ros.model.stream import (
     check_ratio,
     check_window,
 )  # fmt: skip
-from autogaze_ros.model.teacher import teacher_forced
-from autogaze_ros.model.vision import Vision
+from .teacher import teacher_forced
+from .vision import Vision
 
 Progress = Callable[[str], None]
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
@@ -272,6 +273,18 @@ class AutoGaze:
             contexts = [self._new_context(pixels.shape[1], self.config.num_ids) for _ in pixels]
             return teacher_forced(self.vision, self.decoder, self.config, pixels, contexts, clip)
 
+    @contextlib.contextmanager
+    def watch(self, on_stage: Callable[[str], None]) -> Iterator[None]:
+        """Call `on_stage` with "resize", "vision", "prefill" and "decode" as each is done, for measuring.
+
+        CUDA is waited for after each stage, which costs time; its graphs do "vision" as part of "prefill".
+        """
+        self._generator.on_stage = on_stage
+        try:
+            yield
+        finally:
+            self._generator.on_stage = None
+
     @torch.inference_mode()
     def preprocess(self, frames: Sequence[np.ndarray | torch.Tensor], bgr: bool = False) -> torch.Tensor:
         """uint8 (H, W, 3) frames of one size -> pixel values float32 (T, 3, h, w) on the model's device."""
@@ -286,10 +299,7 @@ class AutoGaze:
             side = self.config.input_img_size
             ready = [preprocess(as_tensor(frame).to(self.device), self.preprocessor, bgr) for frame in frames]
             pixels = torch.stack([to_square(picture, side) for picture in ready])
-        if self._generator.on_stage is not None:
-            if self.device.type == "cuda":
-                torch.cuda.synchronize(self.device)
-            self._generator.on_stage("resize")
+        self._generator.mark("resize")
         return pixels
 
     def _new_context(self, window: int, slots: int) -> Context:

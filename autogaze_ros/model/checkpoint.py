@@ -15,8 +15,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from autogaze_ros.model.config import ModelConfig
-from autogaze_ros.model.errors import CheckpointError
+from .config import ModelConfig
+from .errors import CheckpointError
 
 CHECKPOINT_FILE = "model.safetensors"
 PREFIX = "gazing_model."

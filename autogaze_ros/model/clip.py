@@ -10,9 +10,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from autogaze_ros.model.config import ModelConfig
-from autogaze_ros.model.errors import SettingError
-from autogaze_ros.model.generation import Gaze
+from .config import ModelConfig
+from .errors import SettingError
+from .generation import Gaze
 
 
 @dataclass(frozen=True, eq=False)

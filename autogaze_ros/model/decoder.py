@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from autogaze_ros.model.cache import History
-from autogaze_ros.model.config import ModelConfig
-from autogaze_ros.model.rotary import Rotary, rotate
+from .cache import History
+from .config import ModelConfig
+from .rotary import Rotary, rotate
 
 
 @dataclass(frozen=True)

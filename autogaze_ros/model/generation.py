@@ -20,11 +20,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from autogaze_ros.model.cache import History
-from autogaze_ros.model.config import ModelConfig
-from autogaze_ros.model.decoder import Decoder
-from autogaze_ros.model.errors import DeviceError
-from autogaze_ros.model.vision import Vision
+from .cache import History
+from .config import ModelConfig
+from .decoder import Decoder
+from .errors import DeviceError
+from .vision import Vision
 
 Sampler = Callable[[np.ndarray], int]
 """Draws an index from probabilities, float64 (vocab,), that add up to 1."""
@@ -191,9 +191,9 @@ class Generator:
             together: groups of streams (indices) that keep step with one another, see `_keep_step`.
         """
         tokens = self.vision(pixels, [context.vision_memory for context in contexts])
-        self._mark("vision")
+        self.mark("vision")
         steps, scores, losses = self._prefill(tokens, contexts)
-        self._mark("prefill")
+        self.mark("prefill")
         choices = [_Choice(request, self.config) for request in requests]
         blocks = [choice.add_block(*block) for choice, *block in zip(choices, scores, losses, strict=True)]
         while True:
@@ -208,7 +208,7 @@ class Generator:
             context.pending = block
         for group in together:
             self._keep_step([contexts[i] for i in group], [choices[i] for i in group], [steps[i] for i in group])
-        self._mark("decode")
+        self.mark("decode")
         gazes = []
         for context, choice in zip(contexts, choices, strict=True):
             gazes.append(choice.gaze(context.frame))
@@ -274,8 +274,11 @@ class Generator:
         hidden = self.decoder.embed(torch.tensor([i for block in blocks for i in block], device=device))
         return self.decoder(hidden, positions.to(device), [c.history for c in contexts], counts)
 
-    def _mark(self, stage: str) -> None:
+    def mark(self, stage: str) -> None:
+        """Tell who measures that a stage is done."""
         if self.on_stage is not None:
+            if self.decoder.embedding.is_cuda:
+                torch.cuda.synchronize(self.decoder.embedding.device)
             self.on_stage(stage)
 
 

@@ -22,15 +22,15 @@ from importlib import resources
 import numpy as np
 import torch
 
-from autogaze_ros.model.cache import History
-from autogaze_ros.model.config import ModelConfig, PreprocessorConfig
-from autogaze_ros.model.decoder import Decoder
-from autogaze_ros.model.errors import DeviceError
-from autogaze_ros.model.generation import Context, Gaze, Generator, Request
-from autogaze_ros.model.nvrtc import Kernels
-from autogaze_ros.model.preprocessing import PRECISION_BITS, as_tensor, coefficients, resized_shape
-from autogaze_ros.model.rotary import FLOAT32_POSITIONS
-from autogaze_ros.model.vision import LAYER_NORM_EPS, Vision
+from .cache import History
+from .config import ModelConfig, PreprocessorConfig
+from .decoder import Decoder
+from .errors import DeviceError
+from .generation import Context, Gaze, Generator, Request
+from .nvrtc import Kernels
+from .preprocessing import PRECISION_BITS, as_tensor, coefficients, resized_shape
+from .rotary import FLOAT32_POSITIONS
+from .vision import LAYER_NORM_EPS, Vision
 
 _STORE = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
 _TABLE = 10  # words of a stream's table entry before its pending ids
@@ -89,8 +89,7 @@ class _Weights:
             patch_bias=vision.patch_bias.float(),
             norm_weight=vision.norm_weight.float(),
             norm_bias=vision.norm_bias.float(),
-            # (tap, channel in) x channel out, for a product with a frame's neighbourhoods
-            conv=vision.conv_weight.permute(2, 3, 1, 0).reshape(9 * vision.dim, 3 * vision.dim).contiguous(),
+            conv=vision.conv_weight,
             conv_bias=vision.conv_bias.float(),
             out=vision.out_weight,
             out_bias=vision.out_bias.float().contiguous(),
@@ -366,12 +365,10 @@ class GraphGenerator(Generator):
             context.history.reserve(left + self.config.num_vision_tokens, of_previous=left)
             context.position += left + self.config.num_vision_tokens
         batch.run(batch.prefill, 0)
-        if self.on_stage is not None:  # waiting here is for measuring only
-            torch.cuda.synchronize(self.device)
-            self._mark("prefill")
+        self.mark("prefill")
         most = max(math.ceil(request.budget / slots) for request in requests)
         outcome = self._decode_blocks(batch, most, any(request.loss is not None for request in requests))
-        self._mark("decode")
+        self.mark("decode")
         return [self._conclude(context, row) for context, row in zip(contexts, outcome, strict=True)]
 
     def _decode_blocks(self, batch: _Batch, most: int, may_stop: bool) -> np.ndarray:

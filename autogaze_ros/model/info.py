@@ -6,8 +6,8 @@ import math
 from pathlib import Path
 from typing import Any
 
-from autogaze_ros.model.checkpoint import CHECKPOINT_FILE, check_header, read_header
-from autogaze_ros.model.config import read_config, read_preprocessor
+from .checkpoint import CHECKPOINT_FILE, check_header, read_header
+from .config import read_config, read_preprocessor
 
 
 def info(path: str | Path) -> dict[str, Any]:

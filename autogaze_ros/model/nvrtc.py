@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from autogaze_ros.model.errors import DeviceError
+from .errors import DeviceError
 
 
 class Kernels:

@@ -22,8 +22,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from autogaze_ros.model.config import PREPROCESSOR_FILE, PreprocessorConfig
-from autogaze_ros.model.errors import FrameError
+from .config import PREPROCESSOR_FILE, PreprocessorConfig
+from .errors import FrameError
 
 PRECISION_BITS = 22  # Pillow's: 32 bits less 8 for the pixel and 2 for overshoot
 _LOW_BITS = 7  # how a coefficient is split; exact for filters of up to 512 taps
@@ -88,9 +88,9 @@ def preprocess(frame: torch.Tensor, config: PreprocessorConfig, bgr: bool = Fals
         picture = _center_crop(picture, config.crop)
     if bgr:
         picture = picture.flip(-1)
-    mean, std = _statistics(config, frame.device)
-    pixels = picture.to(torch.float32).mul_(config.scale).add_(config.offset)
-    return pixels.sub_(mean).div_(std).permute(2, 0, 1).contiguous()
+    gain, shift = _affine(config, frame.device)
+    planes = picture.permute(2, 0, 1).to(torch.float32, memory_format=torch.contiguous_format, copy=True)
+    return torch.addcmul(shift, planes, gain)
 
 
 def to_square(pixels: torch.Tensor, side: int) -> torch.Tensor:
@@ -109,7 +109,7 @@ def resize(picture: torch.Tensor, height: int, width: int) -> torch.Tensor:
         picture: uint8 (H, W, 3).
 
     Returns:
-        (height, width, 3) with whole values 0..255 (uint8, or int32 where a pass was computed).
+        (height, width, 3) with whole values 0..255 (uint8 as it was, or float where a pass was computed).
     """
     if picture.shape[1] != width:
         picture = _resize_columns(picture, width)
@@ -120,11 +120,12 @@ def resize(picture: torch.Tensor, height: int, width: int) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class _Block:
-    """Outputs `first`.. `last` of one axis are `weights` times inputs `start`..`stop`."""
+    """A few neighbouring outputs: inputs `start`..`stop` times (inputs, outputs) weights in two parts."""
 
     start: int
     stop: int
-    weights: torch.Tensor
+    high: torch.Tensor
+    low: torch.Tensor
 
 
 def coefficients(size: int, target: int) -> tuple[np.ndarray, np.ndarray]:
@@ -149,7 +150,7 @@ def coefficients(size: int, target: int) -> tuple[np.ndarray, np.ndarray]:
 
 @functools.lru_cache(maxsize=32)
 def _blocks(size: int, target: int, channels: int, device: torch.device) -> tuple[_Block, ...]:
-    """The filter as a few dense matrices along its diagonal band: (inputs, high and low parts of outputs).
+    """The filter as dense matrices along its diagonal band.
 
     `channels` > 1 interleaves them (a row of RGB pixels is one vector), so that no picture is transposed.
     """
@@ -166,11 +167,11 @@ def _blocks(size: int, target: int, channels: int, device: torch.device) -> tupl
         for column, row in enumerate(rows):
             used = coefficient[row][: stop - int(first[row])]
             band[int(first[row]) - start :][: len(used), column] = used
-        parts = np.concatenate(
-            [np.kron(part, np.eye(channels, dtype=np.int64)) for part in (band >> _LOW_BITS, band % (1 << _LOW_BITS))],
-            axis=1,
+        high, low = (
+            torch.from_numpy(np.kron(part, np.eye(channels, dtype=np.int64))).to(device, dtype)
+            for part in (band >> _LOW_BITS, band % (1 << _LOW_BITS))
         )
-        blocks.append(_Block(start, stop, torch.from_numpy(parts).to(device, dtype)))
+        blocks.append(_Block(start, stop, high, low))
     return tuple(blocks)
 
 
@@ -183,39 +184,39 @@ def _resize_columns(picture: torch.Tensor, width: int) -> torch.Tensor:
     height, size, channels = picture.shape
     rows = picture.reshape(height, size * channels).to(_exact_dtype(picture.device))
     blocks = _blocks(size, width, channels, picture.device)
-    parts = rows.new_empty(height, 2 * width * channels)
+    high, low = rows.new_empty(2, height, width * channels).unbind(0)
     done = 0
     for block in blocks:
-        columns = block.weights.shape[1]
-        torch.mm(rows[:, block.start * channels : block.stop * channels], block.weights,
-                 out=parts[:, done : done + columns])  # fmt: skip
-        done += columns
-    full = len(blocks) - (width % _BLOCK > 0)
-    edge = full * 2 * _BLOCK * channels
-    high, low = parts[:, :edge].view(height, full, 2, _BLOCK * channels).unbind(2)
-    result = _round(high, low).view(height, full * _BLOCK, channels)
-    if edge < parts.shape[1]:
-        high, low = parts[:, edge:].view(height, 2, -1).unbind(1)
-        result = torch.cat([result, _round(high, low).view(height, -1, channels)], dim=1)
-    return result
+        here = slice(done, done + block.high.shape[1])
+        seen = rows[:, block.start * channels : block.stop * channels]
+        torch.mm(seen, block.high, out=high[:, here])
+        torch.mm(seen, block.low, out=low[:, here])
+        done = here.stop
+    return _round(high, low).view(height, width, channels)
 
 
 def _resize_rows(picture: torch.Tensor, height: int) -> torch.Tensor:
     size, width, channels = picture.shape
     columns = picture.reshape(size, width * channels).to(_exact_dtype(picture.device))
-    result = torch.empty(height, width * channels, dtype=torch.int32, device=picture.device)
+    high, low = columns.new_empty(2, height, width * channels).unbind(0)
     done = 0
     for block in _blocks(size, height, 1, picture.device):
-        high, low = torch.mm(block.weights.t(), columns[block.start : block.stop]).chunk(2)
-        result[done : done + len(high)] = _round(high, low)
-        done += len(high)
-    return result.view(height, width, channels)
+        here = slice(done, done + block.high.shape[1])
+        seen = columns[block.start : block.stop]
+        torch.mm(block.high.t(), seen, out=high[here])
+        torch.mm(block.low.t(), seen, out=low[here])
+        done = here.stop
+    return _round(high, low).view(height, width, channels)
 
 
 def _round(high: torch.Tensor, low: torch.Tensor) -> torch.Tensor:
-    """Fixed point to whole grey levels, halves up. The filter has no negative weight, so nothing overshoots."""
-    total = high.to(torch.int32).mul_(1 << _LOW_BITS).add_(low.to(torch.int32))
-    return total.add_(1 << (PRECISION_BITS - 1)).bitwise_right_shift_(PRECISION_BITS).clamp_(max=255)
+    """Fixed point to whole grey levels, halves up; overwrites both.
+
+    The carry of the low part, and then every sum, is a whole number below 2**24: exact in float32. The filter has
+    no negative weight, so nothing overshoots.
+    """
+    high.add_(low.mul_(2.0**-_LOW_BITS).floor_()).add_(2.0 ** (PRECISION_BITS - _LOW_BITS - 1))
+    return high.mul_(2.0 ** (_LOW_BITS - PRECISION_BITS)).floor_().clamp_(max=255.0)
 
 
 def _center_crop(picture: torch.Tensor, crop: tuple[int, int]) -> torch.Tensor:
@@ -230,5 +231,8 @@ def _center_crop(picture: torch.Tensor, crop: tuple[int, int]) -> torch.Tensor:
 
 
 @functools.lru_cache(maxsize=8)
-def _statistics(config: PreprocessorConfig, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    return torch.tensor(config.mean, device=device), torch.tensor(config.std, device=device)
+def _affine(config: PreprocessorConfig, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """((v * scale + offset) - mean) / std as v * gain + shift, each (3, 1, 1)."""
+    mean, std = (torch.tensor(values, dtype=torch.float64) for values in (config.mean, config.std))
+    gain, shift = config.scale / std, (config.offset - mean) / std
+    return gain.float().view(3, 1, 1).to(device), shift.float().view(3, 1, 1).to(device)

@@ -13,9 +13,9 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from autogaze_ros.model.checkpoint import load_weights
-from autogaze_ros.model.config import read_config
-from autogaze_ros.model.rotary import frequencies
+from .checkpoint import load_weights
+from .config import read_config
+from .rotary import frequencies
 
 
 class Reference:

@@ -16,7 +16,7 @@ import math
 
 import torch
 
-from autogaze_ros.model.config import RopeConfig
+from .config import RopeConfig
 
 FLOAT32_POSITIONS = 8192  # positions below this use the reference's float32 angles (a clip of 16 frames has <= 7376)
 

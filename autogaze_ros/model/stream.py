@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import torch
 
-from autogaze_ros.model.errors import FrameError, SettingError
-from autogaze_ros.model.generation import Context, Gaze, Request
-from autogaze_ros.model.preprocessing import check_frame
+from .errors import FrameError, SettingError
+from .generation import Context, Gaze, Request
+from .preprocessing import check_frame
 
 if TYPE_CHECKING:
-    from autogaze_ros.model.autogaze import AutoGaze
+    from .autogaze import AutoGaze
 
 POLICIES: Final = ("slide", "restart")
 

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 
 import torch
 
-from autogaze_ros.model.clip import Clip
-from autogaze_ros.model.config import ModelConfig
-from autogaze_ros.model.decoder import Decoder
-from autogaze_ros.model.generation import Context
-from autogaze_ros.model.vision import Vision
+from .clip import Clip
+from .config import ModelConfig
+from .decoder import Decoder
+from .generation import Context
+from .vision import Vision
 
 PROBABILITY_FLOOR = 1e-8
 

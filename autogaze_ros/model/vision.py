@@ -15,7 +15,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from autogaze_ros.model.config import ModelConfig
+from .config import ModelConfig
 
 LAYER_NORM_EPS = 1e-5
 
@@ -35,9 +35,10 @@ class Vision:
         self.norm_weight = place(weights["vision_model.norm.weight"])
         self.norm_bias = place(weights["vision_model.norm.bias"])
         kernel = weights["vision_model.blocks.0.conv3d.weight"]
-        # Output channels: for this frame, for the next one, for the one after that.
-        stacked = torch.cat([kernel[:, :, 2], kernel[:, :, 1], kernel[:, :, 0]])
-        self.conv_weight = place(stacked).contiguous(memory_format=torch.channels_last)
+        # Output channels: for this frame, for the next one, for the one after that. Inputs: a cell's nine
+        # neighbours, row by row, each with its channels.
+        stacked = torch.cat([kernel[:, :, 2], kernel[:, :, 1], kernel[:, :, 0]]).permute(2, 3, 1, 0)
+        self.conv_weight = place(stacked.reshape(9 * self.dim, 3 * self.dim).contiguous())
         self.conv_bias = place(weights["vision_model.blocks.0.conv3d.bias"])
         self.out_weight = place(weights["vision_model.out_proj.weight"].flatten(1).t().contiguous())
         # The projection's bias and the position embedding are both added to each token: one table.
@@ -63,13 +64,11 @@ class Vision:
         x = torch.addmm(self.patch_bias, patches.reshape(n * g * g, -1), self.patch_weight)
         x = F.layer_norm(x, (self.dim,), self.norm_weight, self.norm_bias, LAYER_NORM_EPS)
 
-        planes = x.view(n, g, g, self.dim).permute(0, 3, 1, 2)
-        if planes.is_cuda:
-            # cuDNN would round float32 to TF32 here unless the whole process is told not to.
-            mixed = F.unfold(planes, 3, padding=1).transpose(1, 2) @ self.conv_weight.flatten(1).t()
-        else:
-            mixed = F.conv2d(planes, self.conv_weight, padding=1).permute(0, 2, 3, 1)
-        mixed = mixed.reshape(n, g * g, 3 * self.dim)
+        # The convolution as one product with each cell's neighbourhood, zeros around the frame. (Also because
+        # cuDNN would round float32 to TF32 unless the whole process is told not to.)
+        around = F.pad(x.view(n, g, g, self.dim), (0, 0, 1, 1, 1, 1)).unfold(1, 3, 1).unfold(2, 3, 1)
+        around = around.permute(0, 1, 2, 4, 5, 3).reshape(n * g * g, 9 * self.dim)
+        mixed = torch.mm(around, self.conv_weight).view(n, g * g, 3 * self.dim)
         now, to_next, to_second = mixed.chunk(3, dim=-1)
         block = torch.empty_like(now)
         for i, memory in enumerate(memories):

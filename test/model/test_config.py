@@ -106,7 +106,7 @@ def test_older_name_of_the_rope_type(values):
     rope["type"] = rope.pop("rope_type")
     parse_config(values)
     rope["type"] = "dynamic"
-    with pytest.raises(ConfigError, match="rope_scaling.type"):
+    with pytest.raises(ConfigError, match=r"rope_scaling\.type"):
         parse_config(values)
 
 
