@@ -8,9 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from .errors import AutogazeError
-
 import autogaze_ros._process  # noqa: F401  (before NumPy)
+
+from .errors import AutogazeError
+from .replay.command import replay
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -19,6 +20,7 @@ app = typer.Typer(
 )
 bench = typer.Typer(no_args_is_help=True, help="Benchmarks; each writes JSON to standard output or a file.")
 app.add_typer(bench, name="bench")
+app.command()(replay)
 
 Out = Annotated[Path | None, typer.Option("--json", help="Write the JSON here instead of standard output.")]
 

@@ -37,7 +37,7 @@ class Video:
         Raises:
             ClipError: the file is missing, damaged or holds no video.
         """
-        with _open(self.path) as container:
+        with open_video(self.path) as container:
             return float(container.streams.video[0].average_rate or 30)
 
     def __iter__(self) -> Iterator[Picture]:
@@ -49,7 +49,7 @@ class Video:
         import av
 
         count = 0
-        with _open(self.path) as container:
+        with open_video(self.path) as container:
             try:
                 for picture in container.decode(video=0):
                     count += 1
@@ -59,7 +59,12 @@ class Video:
                     raise ClipError(f"{self.path} can't be decoded: {error}") from error
 
 
-def _open(path: Path) -> Any:
+def open_video(path: Path) -> Any:
+    """An open PyAV container with a video stream.
+
+    Raises:
+        ClipError: it can't be opened, or holds no video.
+    """
     try:
         import av
     except ImportError as error:

@@ -40,7 +40,7 @@ class McapWriter:
         self._channels: dict[tuple[str, str], int] = {}
         self._sequences: dict[int, int] = {}
 
-    def write(self, topic: str, kind: str, data: bytes, stamp: int) -> None:
+    def write(self, topic: str, kind: str, data: bytes | memoryview, stamp: int) -> None:
         """Append a message.
 
         Args:
@@ -57,7 +57,7 @@ class McapWriter:
             self._channels[topic, kind] = channel
         sequence = self._sequences.get(channel, 0)
         self._sequences[channel] = sequence + 1
-        self._writer.add_message(channel, stamp, data, stamp, sequence)
+        self._writer.add_message(channel, stamp, data, stamp, sequence)  # type: ignore[arg-type]
 
     def close(self) -> None:
         """Finish the file."""
