@@ -52,8 +52,11 @@ class Recorder(Node):
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
 
     def ready(self) -> bool:
-        """Whether the gaze_node's topics are all there."""
-        return all(self.count_publishers(topic) for topic in self.watched)
+        """Whether the gaze_node's topics are all there and it knows of this recorder, so that nothing is missed.
+
+        A report shows that: the node matches subscriptions in their order, and that of the reports is the last.
+        """
+        return bool(self.diagnostics) and all(self.count_publishers(topic) for topic in self.watched)
 
     def _recording(self, topic: str, kind: Any) -> Any:
         name = f"{kind.__module__.split('.')[0]}/msg/{kind.__name__}"

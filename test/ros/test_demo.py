@@ -58,7 +58,7 @@ def test_the_demo_writes_what_it_says(
             assert again.header.stamp.nanosec == messages[channel.topic][-1].header.stamp.nanosec
     fixations, masks, overlays = (messages[topic] for topic in KINDS)
     assert len(fixations) == figures["frames answered"]
-    assert fixations[0].keyframe
+    assert (fixations[0].keyframe, fixations[0].frame_index) == (True, 0)  # nothing was missed at the start
     assert sum(message.keyframe for message in fixations) == figures["keyframes"]
     stamps = [stamp_of(message) for message in fixations]
     assert stamps == sorted(set(stamps))
