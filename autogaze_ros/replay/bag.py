@@ -124,6 +124,9 @@ class BagInput(Input):
                 yield BagImage(topic, index, last, kind, data)
             self._take_damages(storage)
 
+    def __enter__(self) -> BagInput:
+        return self
+
     def close(self) -> None:
         """Close the files."""
         for _, storage in self._storages:

@@ -9,16 +9,14 @@ from pathlib import Path
 from urllib.parse import quote
 
 from .mcap_file import Connection
-
-#: Rows in a row that can't be read before the rest is given up.
-_PATIENCE = 1000
+from .sqlite_pages import messages_in_pages
 
 
 class SqliteFile:
     """One .db3 file.
 
-    A sound file is read by log time. In a file with less pages than it should have, or once a page turns out
-    to be damaged, rows are read by their number, which is the order of recording, as far as there are any;
+    A sound file is read by log time. Of a file with less pages than it should have, or once a page turns out
+    to be damaged, those rows are read that are whole, by their number, which is the order of recording;
     :attr:`damages` says so.
 
     Args:
@@ -67,13 +65,14 @@ class SqliteFile:
     @property
     def begin(self) -> int | None:
         """Nanoseconds of the first message; None where there is none."""
+        if self._cut:
+            return next((message.time for message in messages_in_pages(self._path)), None)
         try:
-            order = "id" if self._cut else "timestamp"
-            row = self._base.execute(f"SELECT timestamp FROM messages ORDER BY {order} LIMIT 1").fetchone()
+            row = self._base.execute("SELECT MIN(timestamp) FROM messages").fetchone()
         except sqlite3.DatabaseError as error:
             self._damaged(error)
             return None
-        return int(row[0]) if row else None
+        return row[0]
 
     def messages(self, topics: Collection[int]) -> Iterator[tuple[int, int, memoryview]]:
         """Topic's number, log time in nanoseconds and data of the messages of some topics, by log time."""
@@ -91,31 +90,13 @@ class SqliteFile:
                 return
             except sqlite3.DatabaseError as error:
                 self._damaged(error)
-        yield from self._salvage(frozenset(topics), last)
+        for message in messages_in_pages(self._path):
+            if message.id > last and message.topic in topics:
+                yield message.topic, message.time, memoryview(message.data)
 
     def close(self) -> None:
         """Let the file go."""
         self._base.close()
-
-    def _salvage(self, topics: frozenset[int], last: int) -> Iterator[tuple[int, int, memoryview]]:
-        """Rows after number ``last`` by their number, those left out that can't be read."""
-        query = "SELECT id, topic_id, timestamp, data FROM messages WHERE id > ? ORDER BY id"
-        failures = 0
-        before: tuple[int, int, bytes] | None = None
-        while failures < _PATIENCE:
-            try:
-                for row, topic, time, data in self._base.execute(query, (last + failures,)):
-                    last, failures = row, 0
-                    if before is not None and before[0] in topics:
-                        yield before[0], before[1], memoryview(before[2])
-                    before = topic, time, data
-                break
-            except sqlite3.DatabaseError as error:
-                failures += 1
-                self._damaged(error)
-        # Of a page that is there in part SQLite reads the rest as zeros, so the last row can't be trusted.
-        if before is not None and before[0] in topics and not self._cut:
-            yield before[0], before[1], memoryview(before[2])
 
     def _damaged(self, error: Exception) -> None:
         damage = ("damaged", f"{self._path.name} can't be read in places: {error}")

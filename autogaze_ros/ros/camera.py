@@ -17,7 +17,8 @@ from std_msgs.msg import Header
 
 import autogaze_ros._process  # noqa: F401  (before NumPy)
 
-from ..replay.bag_images import bag_images
+from ..images import ImageError
+from ..replay.bag import BagInput
 from ..replay.clips import ClipError, DrawnClip, Video
 from .images import compressed_message, image_message
 from .stopping import StopSignals
@@ -113,10 +114,7 @@ class Camera(Node):
     def _once(self) -> Iterator[tuple[float, Maker]]:
         values = self.values
         if values["bag"]:
-            first = None
-            for stamp, kind, message in bag_images(Path(values["bag"]), values["bag_topic"]):
-                first = stamp if first is None else first
-                yield (stamp - first) / 1e9, _republish(kind, message)
+            yield from self._bag(Path(values["bag"]), values["bag_topic"])
             return
         if values["webcam"] >= 0:
             yield from (
@@ -131,6 +129,21 @@ class Camera(Node):
         rate = values["rate"] or clip.rate
         for index, picture in enumerate(clip):
             yield index / rate, _picture(picture, "rgb", values["compressed"])
+
+
+    def _bag(self, path: Path, topic: str) -> Iterator[tuple[float, Maker]]:
+        """The images of a bag's topic, the first one by name where empty."""
+        with BagInput(path) as bag:
+            topic = bag.choose([topic] if topic else [])[0]
+            for problem in bag.problems:
+                self.get_logger().warning(f"{path}: {problem.text}")
+            first = None
+            for image in bag.recorded([topic]):
+                first = image.log_time if first is None else first
+                try:
+                    yield (image.log_time - first) / 1e9, _republish(image.kind, image.message())
+                except ImageError as error:
+                    self.get_logger().warning(f"{path}: image {image.index} of {topic}: {error}")
 
 
 def _picture(picture: Any, order: Any, compressed: bool) -> Maker:
