@@ -105,13 +105,13 @@ def frame_from_compressed(message: ImageLike) -> Frame:
         ImageError: another format, or data that is cut off or can't be decoded.
     """
     data = np.frombuffer(message.data, np.uint8)
-    head, tail = data[:8].tobytes(), data[-64:].tobytes()
-    if head.startswith(b"\xff\xd8"):
-        # OpenCV fills what is missing of a cut JPEG with grey and says nothing.
-        whole = b"\xff\xd9" in tail or b"\xff\xd9" in data.tobytes()
-        kind = "jpeg"
-    elif head == b"\x89PNG\r\n\x1a\n":
-        whole, kind = b"IEND" in tail, "png"
+    raw = data.tobytes()
+    if raw.startswith(b"\xff\xd8"):
+        # OpenCV fills what is missing of a cut JPEG with grey and says nothing. Whole is one whose end mark comes
+        # after its last scan begins; an embedded thumbnail has marks of its own before that.
+        whole, kind = raw.rfind(b"\xff\xd9") > raw.rfind(b"\xff\xda") > 0, "jpeg"
+    elif raw.startswith(b"\x89PNG\r\n\x1a\n"):
+        whole, kind = b"IEND" in raw[-64:], "png"
     else:
         raise ImageError(
             "undecodable",

@@ -46,7 +46,7 @@ class GazeNode(LifecycleNode):
         self._active = False
         self._enabled = True
         self._camera = ""
-        self._fallback = ""  # why greedy stands in for the source that was asked for
+        self._trouble = ""  # that lasts: why the node is not configured, or why greedy stands in
         self._sequences: dict[bytes, int] = {}
         self._complaints: dict[str, float] = {}
         self.create_service(Trigger, "~/reset", self._on_reset)
@@ -68,6 +68,7 @@ class GazeNode(LifecycleNode):
             return FAILURE
 
     def _configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._trouble = ""
         if self._settings.problems:
             for text in self._settings.problems.values():
                 self._fail(f"not configured: {text}")
@@ -91,7 +92,6 @@ class GazeNode(LifecycleNode):
             if not settings.fallback:
                 self._fail(f"not configured: {error}")
                 return None
-            self._fallback = str(error)
             self._fail(f"{error}; going on with greedy (the parameter fallback allows it)")
             return make_source(settings.replaced({"source": "greedy"}))
 
@@ -145,7 +145,6 @@ class GazeNode(LifecycleNode):
         if self._outputs is not None:
             self._outputs.destroy()
         self._outputs = self._pipeline = None
-        self._fallback = ""
         return SUCCESS
 
     def _stop(self) -> None:
@@ -298,11 +297,11 @@ class GazeNode(LifecycleNode):
             state |= {f"reset: {cause}": count for cause, count in sorted(pipeline.resets.items())}
         state["enabled"] = self._enabled
         name, active = f"{self.get_fully_qualified_name()}: gaze", self._active and self._enabled
-        warning = f"greedy stands in: {self._fallback}" if self._fallback else ""
-        status = self._statistics.report(name, self._camera, state, active, warning)
+        status = self._statistics.report(name, self._camera, state, active, self._trouble)
         self._diagnostics.publish(diagnostic_array(status, self.get_clock().now().to_msg()))
 
     def _fail(self, text: str) -> None:
+        self._trouble = text
         self._statistics.error(text)
         self.get_logger().error(text)
 

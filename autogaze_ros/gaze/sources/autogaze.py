@@ -59,6 +59,7 @@ class AutoGazeSource:
             say(f"loading the model {folder} on {device}")
             self._model = AutoGaze.from_folder(folder, device, getattr(torch, dtype), progress=say)
             config = self._model.config
+            self._model.warm_up(progress=say)
             self._stream = self._model.stream(window=window, policy=history)
         except self._failures as error:
             raise SourceError(f"the model {folder} can't be used: {error}") from error
