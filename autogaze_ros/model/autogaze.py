@@ -187,7 +187,7 @@ class AutoGaze:
         requests = [stream._request(gazing_ratio, task_loss_requirement) for stream in streams]
         if not streams:
             return []
-        with self._lock:
+        with self._lock, _on(self.device):
             try:
                 pixels = self._prepare(frames, bgr)
                 for stream, size in zip(streams, sizes, strict=True):
@@ -242,7 +242,7 @@ class AutoGaze:
                 raise SettingError("target_scales and target_patch_size belong together; give both or neither")
             grid = TargetGrid.of(self.config, target_scales, target_patch_size)
             pixel_values = grid.cut(pixel_values)
-        with self._lock:
+        with self._lock, _on(self.device):
             contexts = [self._new_context(frames, max(budgets)) for _ in pixel_values]
             tiles = 1 if grid is None else grid.across**2
             together = [range(i, i + tiles) for i in range(0, len(contexts), tiles)] if tiles > 1 else []
@@ -338,6 +338,11 @@ def _check_device(device: str | torch.device) -> torch.device:
     elif place.type != "cpu":
         raise DeviceError(f"device {place} is not supported; use cuda or cpu")
     return place
+
+
+def _on(device: torch.device) -> contextlib.AbstractContextManager[Any]:
+    """Makes a CUDA device the current one for a while."""
+    return torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext()
 
 
 def _check_pixels(pixels: Any) -> None:

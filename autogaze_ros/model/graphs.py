@@ -15,7 +15,7 @@ from __future__ import annotations
 import ctypes
 import math
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 
@@ -27,7 +27,7 @@ from .config import ModelConfig, PreprocessorConfig
 from .decoder import Decoder
 from .errors import DeviceError
 from .generation import Context, Gaze, Generator, Request
-from .nvrtc import Kernels
+from .nvrtc import Graph, Kernels
 from .preprocessing import PRECISION_BITS, as_tensor, coefficients, resized_shape
 from .rotary import FLOAT32_POSITIONS
 from .vision import LAYER_NORM_EPS, Vision
@@ -117,7 +117,7 @@ class _Batch:
         self.tall = 4 if n * tokens > 2000 else 2  # sixteenths of a large product's tile height
         self.patch_splits = self._splits(n * tokens, dim, config.patch_size**2 * 3)
         self.conv_splits = self._splits(n * tokens, 3 * dim, 9 * dim)
-        self.row_splits = max(1, min(16, math.ceil(3 * _BLOCKS_WANTED / 2 / (n * c.num_heads * math.ceil(rows / 64)))))
+        self.row_splits = max(1, min(_MOST_SPLITS, _BLOCKS_WANTED // (2 * n * c.num_heads)))
         self.few_splits = max(1, min(_MOST_SPLITS, _BLOCKS_WANTED // (2 * n * c.num_heads)))
         self.patch_sums = floats(self.patch_splits, n * tokens, dim)
         self.patches = floats(n * tokens, dim)
@@ -150,8 +150,8 @@ class _Batch:
         self.copied = [torch.cuda.Event() for _ in range(2)]
         for i in range(n):  # the kernels run once before they are captured, on a scratch memory
             self.tell(i, engine.scratch, Request(budget=1), 0)
-        self.prefill = _capture(self._run_prefill, device)
-        self.decode = _capture(self._run_decode, device)
+        self.prefill = engine.kernels.capture(self._run_prefill)
+        self.decode = engine.kernels.capture(self._run_decode)
 
     def _splits(self, rows: int, columns: int, depth: int) -> int:
         blocks = math.ceil(rows / (16 * self.tall)) * math.ceil(columns / 64)
@@ -174,7 +174,7 @@ class _Batch:
         tokens, dim = e.config.num_vision_tokens, e.config.vision_dim
         slots = c.num_multi_token_pred
         rows, hidden = slots + tokens, c.hidden_size
-        self.table.copy_(self.told, non_blocking=True)
+        e.kernels.copy(self.table, self.told)
         launch("begin_frame", (rows, n, 1), 64, [self.table, self.results, self.taken, e.decoder.embedding,
                e.decoder.rotary.frequency, e.decoder.rotary.turns, self.hidden, self.angles])  # fmt: skip
 
@@ -190,11 +190,9 @@ class _Batch:
             self._linear("qkv", self.hidden, layer.qkv, self.queries, n * rows, layer=index)
             if index == len(e.decoder.layers) - 1:
                 break
-            tiles = math.ceil(rows / 64)
-            launch("attend_rows", (c.num_heads * tiles, self.row_splits, n), 128,
+            launch("attend_rows", (self.row_splits, c.num_heads, n), 32 * math.ceil(rows / 16),
                    [self.table, self.queries, _int(index), self.row_out, self.row_sum])  # fmt: skip
-            launch("join_rows", (math.ceil(n * rows * hidden / 256), 1, 1), 256, [self.row_out, self.row_sum,
-                   _int(self.row_splits), self.attended, _int(n * rows * hidden)])  # fmt: skip
+            self._join("rows", self.row_out, self.row_sum, rows, self.row_splits, self.attended)
             self._linear("residual", self.attended, layer.out, self.hidden, n * rows)
             self._linear("swiglu", self.hidden, w.gate_up[index], self.inner, n * rows)
             self._linear("residual", self.inner, layer.down, self.hidden, n * rows)
@@ -226,10 +224,10 @@ class _Batch:
         arguments = [self.table, self.results, self.taken, self.heads, e.decoder.embedding, self.block]
         e.kernels.launch("choose", (self.n, 1, 1), threads, arguments)
 
-    def run(self, graph: torch.cuda.CUDAGraph, turn: int) -> None:
+    def run(self, graph: Graph, turn: int) -> None:
         """Launch a graph, and a copy of its outcome to the host's buffer `turn` % 2."""
-        graph.replay()
-        self.read[turn % 2].copy_(self.results, non_blocking=True)
+        graph.launch()
+        self.engine.kernels.copy(self.read[turn % 2], self.results)
         self.copied[turn % 2].record()
 
     def outcome(self, turn: int) -> np.ndarray:
@@ -273,13 +271,21 @@ class _Batch:
 
     def _attend(self, kind: str, queries: torch.Tensor, rows: int, row0: int, layer: int, step: int) -> None:
         """Attention of a "block" or of its "last" row, in shares, and their sum into `block_attended`."""
-        c, launch = self.engine.config.decoder, self.engine.kernels.launch
+        c = self.engine.config.decoder
         a = _Few(_pointer(self.table), _pointer(self.results), _pointer(queries), _pointer(self.few_out),
                  _pointer(self.few_sum), rows, row0, layer, step)  # fmt: skip
-        launch(f"attend_{kind}", (self.few_splits, c.num_heads, self.n), 320, [a])
+        self.engine.kernels.launch(f"attend_{kind}", (self.few_splits, c.num_heads, self.n), 320, [a])
         count = c.num_multi_token_pred if kind == "block" else 1
-        grid = (math.ceil(count * c.num_heads / 4), self.n, 1)
-        launch(f"join_{kind}", grid, 128, [a, _int(self.few_splits), self.block_attended])
+        self._join(kind, self.few_out, self.few_sum, count, self.few_splits, self.block_attended, step)
+
+    def _join(
+        self, kind: str, part_out: torch.Tensor, part_sum: torch.Tensor, rows: int, splits: int, out: torch.Tensor,
+        step: int = -1,
+    ) -> None:  # fmt: skip
+        a = _Few(_pointer(self.table), _pointer(self.results), None, _pointer(part_out), _pointer(part_sum), rows, 0,
+                 0, step)  # fmt: skip
+        grid = (math.ceil(rows * self.engine.config.decoder.num_heads / 4), self.n, 1)
+        self.engine.kernels.launch(f"join_{kind}", grid, 128, [a, _int(splits), out])
 
 
 class GraphGenerator(Generator):
@@ -288,8 +294,10 @@ class GraphGenerator(Generator):
     def __init__(self, vision: Vision, decoder: Decoder, config: ModelConfig, preprocessor: PreprocessorConfig) -> None:
         super().__init__(vision, decoder, config)
         c = config.decoder
-        if c.head_dim not in (16, 32) or c.num_multi_token_pred > 16:
-            raise DeviceError(f"no kernels for head_dim {c.head_dim} with {c.num_multi_token_pred} ids at once")
+        rows = c.num_multi_token_pred + config.num_vision_tokens
+        if c.head_dim not in (16, 32) or c.num_multi_token_pred > 16 or rows > 256:
+            sizes = f"head_dim {c.head_dim}, {c.num_multi_token_pred} ids at once, {rows} tokens"
+            raise DeviceError(f"no kernels for {sizes}")
         self.device = decoder.embedding.device
         if torch.cuda.get_device_capability(self.device) < (8, 0):
             raise DeviceError("the kernels need a GPU of compute capability 8.0 or later")
@@ -324,6 +332,7 @@ class GraphGenerator(Generator):
         shapes = {tuple(frame.shape) for frame in frames}
         if config.crop is not None or any(resized_shape(h, w, config) != (side, side) for h, w, _ in shapes):
             return None
+        self.kernels.make_current()
         self.capture(len(frames))
         batch = self._batches[len(frames)]
         if len(shapes) == 1:
@@ -355,6 +364,7 @@ class GraphGenerator(Generator):
         """As `Generator.look`."""
         if together or any(request.sample is not None for request in requests):
             return super().look(pixels, contexts, requests, together)
+        self.kernels.make_current()
         self.capture(len(contexts))
         batch, slots = self._batches[len(contexts)], self.config.decoder.num_multi_token_pred
         if pixels is not batch.pixels:
@@ -413,7 +423,8 @@ class _Upload:
         self.frames = torch.zeros(n, height, width, 3, dtype=torch.uint8, device=device)
         self.columns = torch.empty(n * height, self.side, 3, dtype=torch.uint8, device=device)
         self.across, self.down = self._filter(width), self._filter(height)
-        self.resize = _capture(self._run, device)
+        self.resize = engine.kernels.capture(self._run)
+        self.from_host = engine.kernels.capture(self._run_from_host)
 
     def _filter(self, size: int) -> tuple[torch.Tensor, torch.Tensor, int]:
         if size == self.side:  # Pillow leaves such an axis alone
@@ -435,30 +446,21 @@ class _Upload:
                _int(side), *[ctypes.c_float(v) for v in (p.scale, p.offset, *p.mean, *p.std)],
                _int(self.bgr)])  # fmt: skip
 
+    def _run_from_host(self) -> None:
+        self.engine.kernels.copy(self.frames, self.staging)
+        self._run()
+
     def __call__(self, frames: Sequence[np.ndarray | torch.Tensor]) -> None:
         tensors = [as_tensor(frame) for frame in frames]
-        here = [tensor.is_cuda for tensor in tensors]
         for i, tensor in enumerate(tensors):
-            if here[i]:
-                self.frames[i].copy_(tensor, non_blocking=True)
-            else:
-                self.staging[i].copy_(tensor)
-                if any(here):
-                    self.frames[i].copy_(self.staging[i], non_blocking=True)
-        if not any(here):
-            self.frames.copy_(self.staging, non_blocking=True)
-        self.resize.replay()
-
-
-def _capture(run: Callable[[], None], device: torch.device) -> torch.cuda.CUDAGraph:
-    """Record what `run` launches; it runs once before, so that every kernel is loaded by then."""
-    run()
-    torch.cuda.synchronize(device)
-    graph = torch.cuda.CUDAGraph()
-    # Thread-local: another thread's CUDA call during the capture must break neither.
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-        run()
-    return graph
+            (self.frames if tensor.is_cuda else self.staging)[i].copy_(tensor, non_blocking=True)
+        if not any(tensor.is_cuda for tensor in tensors):
+            self.from_host.launch()
+            return
+        for i, tensor in enumerate(tensors):
+            if not tensor.is_cuda:
+                self.engine.kernels.copy(self.frames[i], self.staging[i])
+        self.resize.launch()
 
 
 def _int(value: int) -> ctypes.c_int:

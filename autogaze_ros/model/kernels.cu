@@ -198,8 +198,7 @@ __device__ __forceinline__ Split split(float v) {
 }
 __device__ __forceinline__ void mma(float* c, unsigned a0, unsigned a1, unsigned a2, unsigned a3, unsigned b0,
                                     unsigned b1) {
-    asm volatile(
-        "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+    asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
         "{%0, %1, %2, %3};"
         : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
         : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
@@ -207,10 +206,11 @@ __device__ __forceinline__ void mma(float* c, unsigned a0, unsigned a1, unsigned
 // c (16 x 8) += a (16 x 8) b (8 x 8). With g = lane / 4 and t = lane % 4 a thread has
 //   a: (g, t), (g + 8, t), (g, t + 4), (g + 8, t + 4)    b: (t, g), (t + 4, g)
 //   c: (g, 2t), (g, 2t + 1), (g + 8, 2t), (g + 8, 2t + 1)
-__device__ __forceinline__ void multiply(float* c, const Split* a, const Split* b) {
-    mma(c, a[0].low, a[1].low, a[2].low, a[3].low, b[0].high, b[1].high);
-    mma(c, a[0].high, a[1].high, a[2].high, a[3].high, b[0].low, b[1].low);
-    mma(c, a[0].high, a[1].high, a[2].high, a[3].high, b[0].high, b[1].high);
+// A product waits for the one before it on the same c, so callers do part 0 of all their tiles, then 1, then 2.
+__device__ __forceinline__ void multiply(int part, float* c, const Split* a, const Split* b) {
+    if (part == 0) mma(c, a[0].low, a[1].low, a[2].low, a[3].low, b[0].high, b[1].high);
+    if (part == 1) mma(c, a[0].high, a[1].high, a[2].high, a[3].high, b[0].low, b[1].low);
+    if (part == 2) mma(c, a[0].high, a[1].high, a[2].high, a[3].high, b[0].high, b[1].high);
 }
 
 // Where four neighbours in the sum's direction lie, null for zeros.
@@ -268,7 +268,7 @@ __device__ void linear(const Linear& a, int splits) {
     int row0 = blockIdx.y * BM, column0 = blockIdx.x * BN;
     int chunks = (a.K + CHUNK - 1) / CHUNK;
     int begin = chunks * blockIdx.z / splits, end = chunks * (blockIdx.z + 1) / splits;
-    float acc[MT][NT][4] = {}, squares[MT][2] = {};
+    float sums[3][MT][NT][4] = {}, squares[MT][2] = {};
 
     auto fetch = [&](int chunk) {
         if (chunk < end) {
@@ -310,11 +310,20 @@ __device__ void linear(const Linear& a, int splits) {
 #pragma unroll
                 for (int i = 0; i < 2; i++) w[c][i] = split(load(&ws[stage][k + lt + i * 4][wc + c * 8 + lg]));
 #pragma unroll
-            for (int m = 0; m < MT; m++)
+            for (int part = 0; part < 3; part++)
 #pragma unroll
-                for (int c = 0; c < NT; c++) multiply(acc[m][c], x[m], w[c]);
+                for (int m = 0; m < MT; m++)
+#pragma unroll
+                    for (int c = 0; c < NT; c++) multiply(part, sums[part][m][c], x[m], w[c]);
         }
     }
+    float acc[MT][NT][4];
+#pragma unroll
+    for (int m = 0; m < MT; m++)
+#pragma unroll
+        for (int c = 0; c < NT; c++)
+#pragma unroll
+            for (int i = 0; i < 4; i++) acc[m][c][i] = sums[0][m][c][i] + sums[1][m][c][i] + sums[2][m][c][i];
     if (NORM) {
 #pragma unroll
         for (int m = 0; m < MT; m++)
@@ -453,23 +462,23 @@ extern "C" __global__ void mix_frames(const float* __restrict__ partial, int spl
 }
 
 // ---------------------------------------------------------------------------------------------------------------
-// Attention of a prefill: 64 queries of one head over a share of the keys, softmax kept running.
+// Attention of a prefill: all queries of one head, 16 to a warp, over a share of the keys, softmax kept running.
 
-#define BQ 64
-#define BK 64  // keys at a time
+#define BK 32  // keys at a time
+#define ROW_WARPS ((ROWS + 15) / 16)
 
-extern "C" __global__ void __launch_bounds__(128) attend_rows(
+extern "C" __global__ void __launch_bounds__(32 * ROW_WARPS, 1) attend_rows(
     const Stream* __restrict__ streams, const float* __restrict__ queries, int layer, float* __restrict__ part_out,
     float2* __restrict__ part_sum) {
     // Rows padded so that a warp's reads meet in no bank.
     const int KP = HEAD_DIM + 16 / sizeof(stored), GROUP = 16 / sizeof(stored), PER_KEY = HEAD_DIM / GROUP;
-    const int TILES = (ROWS + BQ - 1) / BQ, DT = HEAD_DIM / 8, KT = BK / 8;
-    __shared__ __align__(16) stored ks[2][BK][KP], vs[2][BK][KP];
-    int head = blockIdx.x / TILES, row0 = blockIdx.x % TILES * BQ, share = blockIdx.y, shares = gridDim.y;
-    int n = blockIdx.z, t = threadIdx.x, lane = t % 32, warp = t / 32, lg = lane / 4, lt = lane % 4;
+    const int THREADS = 32 * ROW_WARPS, DT = HEAD_DIM / 8, KT = BK / 8, STAGES = 3;
+    __shared__ __align__(16) stored ks[STAGES][BK][KP], vs[STAGES][BK][KP];
+    int share = blockIdx.x, shares = gridDim.x, head = blockIdx.y, n = blockIdx.z;
+    int t = threadIdx.x, lane = t % 32, warp = t / 32, lg = lane / 4, lt = lane % 4;
     const Stream& s = streams[n];
     int skipped = SLOTS - (int)s.pending, length = (int)s.length;
-    int seen = length + min(row0 + BQ, ROWS) - skipped;  // by the last row of this tile, which sees the most
+    int seen = length + ROWS - skipped;  // by the last row, which sees the most
     int tiles = (seen + BK - 1) / BK;
     int begin = tiles * share / shares, end = tiles * (share + 1) / shares;
     int64 base = (((int64)layer * HEADS + head) * 2 * s.capacity + s.start) * HEAD_DIM;
@@ -479,17 +488,18 @@ extern "C" __global__ void __launch_bounds__(128) attend_rows(
     auto fetch = [&](int tile) {
         if (tile < end) {
 #pragma unroll
-            for (int i = t; i < BK * PER_KEY; i += 128) {
-                int key = i / PER_KEY, c = i % PER_KEY * GROUP;
-                bool good = tile * BK + key < seen;
+            for (int i = t; i < 2 * BK * PER_KEY; i += THREADS) {
+                int key = i / PER_KEY % BK, c = i % PER_KEY * GROUP, stage = (tile - begin) % STAGES;
+                bool good = tile * BK + key < seen, is_value = i >= BK * PER_KEY;
                 int64 at = (int64)(tile * BK + key) * HEAD_DIM + c;
-                copy16(&ks[(tile - begin) % 2][key][c], good ? keys + at : nullptr);
-                copy16(&vs[(tile - begin) % 2][key][c], good ? values + at : nullptr);
+                copy16(is_value ? &vs[stage][key][c] : &ks[stage][key][c],
+                       good ? (is_value ? values : keys) + at : nullptr);
             }
         }
         copies_sent();
     };
-    fetch(begin);
+#pragma unroll
+    for (int i = 0; i < STAGES - 1; i++) fetch(begin + i);
 
     // The warp's 16 queries stay in registers: rows lg and lg + 8 of them are this thread's.
     Split q[DT][4];
@@ -497,7 +507,7 @@ extern "C" __global__ void __launch_bounds__(128) attend_rows(
     for (int d = 0; d < DT; d++)
 #pragma unroll
         for (int i = 0; i < 4; i++) {
-            int row = row0 + warp * 16 + lg + i % 2 * 8;
+            int row = warp * 16 + lg + i % 2 * 8;
             bool good = row < ROWS && row >= skipped;
             q[d][i] = split(good ? queries[((int64)n * ROWS + row) * HIDDEN + head * HEAD_DIM + d * 8 + lt + i / 2 * 4]
                                  : 0.f);
@@ -505,24 +515,27 @@ extern "C" __global__ void __launch_bounds__(128) attend_rows(
     float top[2] = {NEG_INF, NEG_INF}, sum[2] = {}, acc[DT][4] = {};
 
     for (int tile = begin; tile < end; tile++) {
-        fetch(tile + 1);
-        copies_arrived<1>();
+        copies_arrived<STAGES - 2>();
         __syncthreads();
-        int stage = (tile - begin) % 2;
+        fetch(tile + STAGES - 1);
+        int stage = (tile - begin) % STAGES;
         float score[KT][4] = {};
 #pragma unroll
-        for (int c = 0; c < KT; c++)
+        for (int d = 0; d < DT; d++) {
+            Split k[KT][2];
 #pragma unroll
-            for (int d = 0; d < DT; d++) {
-                Split k[2];
+            for (int c = 0; c < KT; c++)
 #pragma unroll
-                for (int i = 0; i < 2; i++) k[i] = split(load(&ks[stage][c * 8 + lg][d * 8 + lt + i * 4]));
-                multiply(score[c], q[d], k);
-            }
+                for (int i = 0; i < 2; i++) k[c][i] = split(load(&ks[stage][c * 8 + lg][d * 8 + lt + i * 4]));
+#pragma unroll
+            for (int part = 0; part < 3; part++)
+#pragma unroll
+                for (int c = 0; c < KT; c++) multiply(part, score[c], q[d], k[c]);
+        }
         float keep[2];
 #pragma unroll
         for (int r = 0; r < 2; r++) {
-            int limit = length + row0 + warp * 16 + lg + r * 8 - skipped;  // the newest key this row sees: itself
+            int limit = length + warp * 16 + lg + r * 8 - skipped;  // the newest key this row sees: itself
             float m = top[r];
 #pragma unroll
             for (int c = 0; c < KT; c++)
@@ -554,22 +567,22 @@ extern "C" __global__ void __launch_bounds__(128) attend_rows(
         // they serve as columns lt and lt + 4 of the next product, with the values taken in the same order.
 #pragma unroll
         for (int c = 0; c < KT; c++) {
-            Split p[4] = {split(score[c][0]), split(score[c][2]), split(score[c][1]), split(score[c][3])};
+            Split p[4] = {split(score[c][0]), split(score[c][2]), split(score[c][1]), split(score[c][3])}, v[DT][2];
 #pragma unroll
-            for (int d = 0; d < DT; d++) {
-                Split v[2];
+            for (int d = 0; d < DT; d++)
 #pragma unroll
-                for (int i = 0; i < 2; i++) v[i] = split(load(&vs[stage][c * 8 + lt * 2 + i][d * 8 + lg]));
-                multiply(acc[d], p, v);
-            }
+                for (int i = 0; i < 2; i++) v[d][i] = split(load(&vs[stage][c * 8 + lt * 2 + i][d * 8 + lg]));
+#pragma unroll
+            for (int part = 0; part < 3; part++)
+#pragma unroll
+                for (int d = 0; d < DT; d++) multiply(part, acc[d], p, v[d]);
         }
-        __syncthreads();
     }
 #pragma unroll
     for (int r = 0; r < 2; r++) {
         sum[r] += __shfl_xor_sync(~0u, sum[r], 1);
         sum[r] += __shfl_xor_sync(~0u, sum[r], 2);
-        int row = row0 + warp * 16 + lg + r * 8;
+        int row = warp * 16 + lg + r * 8;
         if (row >= ROWS) continue;
         int64 at = (((int64)n * shares + share) * HEADS + head) * ROWS + row;
         if (lt == 0) part_sum[at] = make_float2(top[r], sum[r]);
@@ -577,30 +590,6 @@ extern "C" __global__ void __launch_bounds__(128) attend_rows(
         for (int d = 0; d < DT; d++)
             *(float2*)&part_out[at * HEAD_DIM + d * 8 + lt * 2] = make_float2(acc[d][2 * r], acc[d][2 * r + 1]);
     }
-}
-
-// Join the shares of one (stream, head, row): the weight of each is known only once all maxima are.
-__device__ __forceinline__ float join(const float* part_out, const float2* part_sum, int64 first, int64 stride,
-                                      int splits, int d) {
-    float top = NEG_INF;
-    for (int z = 0; z < splits; z++) top = fmaxf(top, part_sum[first + z * stride].x);
-    float value = 0.f, total = 0.f;
-    for (int z = 0; z < splits; z++) {
-        float2 s = part_sum[first + z * stride];
-        float w = s.x == NEG_INF ? 0.f : exp2f(s.x - top);
-        total += s.y * w;
-        value += part_out[(first + z * stride) * HEAD_DIM + d] * w;
-    }
-    return total > 0.f ? value / total : 0.f;
-}
-
-extern "C" __global__ void join_rows(const float* __restrict__ part_out, const float2* __restrict__ part_sum,
-                                     int splits, float* __restrict__ out, int total) {
-    int i = blockIdx.x * blockDim.x + threadIdx.x;
-    if (i >= total) return;
-    int c = i % HIDDEN, row = i / HIDDEN % ROWS, n = i / HIDDEN / ROWS;
-    int64 first = (((int64)n * splits) * HEADS + c / HEAD_DIM) * ROWS + row;
-    out[i] = join(part_out, part_sum, first, (int64)HEADS * ROWS, splits, c % HEAD_DIM);
 }
 
 // ---------------------------------------------------------------------------------------------------------------
@@ -882,6 +871,9 @@ __device__ void join_few(const Few& a, int splits, float* out) {
     if (lane < HEAD_DIM) out[((int64)n * R + row) * HIDDEN + head * HEAD_DIM + d] = value;
 }
 
+extern "C" __global__ void __launch_bounds__(128) join_rows(Few a, int splits, float* out) {
+    join_few<ROWS>(a, splits, out);
+}
 extern "C" __global__ void __launch_bounds__(128) join_block(Few a, int splits, float* out) {
     join_few<SLOTS>(a, splits, out);
 }

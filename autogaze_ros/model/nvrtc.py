@@ -1,20 +1,26 @@
-"""Compiles CUDA C++ at run time and launches it, through the two libraries that every CUDA PyTorch brings along.
+"""Compiles CUDA C++ at run time, launches it and captures graphs of it, through NVRTC and the driver alone.
 
-No compiler, headers or Triton need to be installed. Everything here raises a `DeviceError` where something is
-missing; the caller then goes on with plain PyTorch.
+No compiler, headers or Triton need to be installed: PyTorch's CUDA packages and the driver have all of it. Everything
+here raises a `DeviceError` where something is missing; the caller then goes on with plain PyTorch.
+
+Graphs are captured by the driver rather than by PyTorch, whose capture holds the process's random generator: a
+thread that drew random numbers on the GPU meanwhile would fail.
 """
 
 from __future__ import annotations
 
 import ctypes
 import sys
-from collections.abc import Mapping, Sequence
+import weakref
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from .errors import DeviceError
+
+_THREAD_LOCAL = 1  # CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
 
 
 class Kernels:
@@ -28,6 +34,8 @@ class Kernels:
         module = ctypes.c_void_p()
         with torch.cuda.device(device):
             torch.zeros(1, device=device)  # makes this thread's context current
+            self._context = ctypes.c_void_p()
+            self._check(self._driver.cuCtxGetCurrent(ctypes.byref(self._context)), "asking for the context")
             self._check(self._driver.cuModuleLoadData(ctypes.byref(module), binary), "loading the kernels")
         self._module = module
         self._functions: dict[str, ctypes.c_void_p] = {}
@@ -48,17 +56,65 @@ class Kernels:
             self._functions[name] = function
         values = [ctypes.c_void_p(a.data_ptr()) if isinstance(a, torch.Tensor) else a for a in arguments]
         pointers = (ctypes.c_void_p * len(values))(*[ctypes.addressof(value) for value in values])
-        stream = ctypes.c_void_p(torch.cuda.current_stream(self._device).cuda_stream)
         status = self._driver.cuLaunchKernel(
-            self._functions[name], *grid, threads, 1, 1, 0, stream, pointers, ctypes.c_void_p()
+            self._functions[name], *grid, threads, 1, 1, 0, self._stream(), pointers, ctypes.c_void_p()
         )
         self._check(status, f"launching kernel {name}")
+
+    def copy(self, to: torch.Tensor, source: torch.Tensor) -> None:
+        """Put a copy between the GPU and pinned memory on PyTorch's current stream; both are contiguous."""
+        size = ctypes.c_size_t(source.numel() * source.element_size())
+        call = self._driver.cuMemcpyHtoDAsync_v2 if to.is_cuda else self._driver.cuMemcpyDtoHAsync_v2
+        status = call(ctypes.c_void_p(to.data_ptr()), ctypes.c_void_p(source.data_ptr()), size, self._stream())
+        self._check(status, "copying")
+
+    def make_current(self) -> None:
+        """Give this thread the device's context; a thread that has not yet used CUDA has none."""
+        current = ctypes.c_void_p()
+        self._driver.cuCtxGetCurrent(ctypes.byref(current))
+        if current.value != self._context.value:
+            self._check(self._driver.cuCtxSetCurrent(self._context), "entering the context")
+
+    def capture(self, run: Callable[[], None]) -> Graph:
+        """Record what `run` puts on the current stream; it runs once before, so that all is loaded by then."""
+        run()
+        torch.cuda.synchronize(self._device)
+        graph, executable = ctypes.c_void_p(), ctypes.c_void_p()
+        with torch.cuda.stream(torch.cuda.Stream(self._device)):
+            stream = self._stream()
+            # Thread-local: another thread's CUDA call during the capture must break neither.
+            self._check(self._driver.cuStreamBeginCapture_v2(stream, _THREAD_LOCAL), "beginning a capture")
+            try:
+                run()
+            finally:
+                status = self._driver.cuStreamEndCapture(stream, ctypes.byref(graph))
+            self._check(status, "ending a capture")
+        status = self._driver.cuGraphInstantiateWithFlags(ctypes.byref(executable), graph, ctypes.c_ulonglong(0))
+        self._driver.cuGraphDestroy(graph)
+        self._check(status, "making a graph")
+        return Graph(self, executable)
+
+    def _stream(self) -> ctypes.c_void_p:
+        return ctypes.c_void_p(torch.cuda.current_stream(self._device).cuda_stream)
 
     def _check(self, status: int, doing: str) -> None:
         if status:
             text = ctypes.c_char_p()
             self._driver.cuGetErrorString(status, ctypes.byref(text))
             raise DeviceError(f"CUDA failed in {doing}: {(text.value or b'unknown error').decode()}")
+
+
+class Graph:
+    """A captured sequence of kernels and copies."""
+
+    def __init__(self, kernels: Kernels, executable: ctypes.c_void_p) -> None:
+        self._kernels, self._executable = kernels, executable
+        weakref.finalize(self, kernels._driver.cuGraphExecDestroy, executable)
+
+    def launch(self) -> None:
+        """Put the whole of it on PyTorch's current stream."""
+        kernels = self._kernels
+        kernels._check(kernels._driver.cuGraphLaunch(self._executable, kernels._stream()), "launching a graph")
 
 
 def _compile(source: str, macros: Mapping[str, object], arch: str) -> bytes:
