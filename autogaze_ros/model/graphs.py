@@ -173,7 +173,7 @@ class _Batch:
         c, w, launch = e.config.decoder, e.weights, e.kernels.launch
         tokens, dim = e.config.num_vision_tokens, e.config.vision_dim
         slots = c.num_multi_token_pred
-        rows, hidden = slots + tokens, c.hidden_size
+        rows = slots + tokens
         e.kernels.copy(self.table, self.told)
         launch("begin_frame", (rows, n, 1), 64, [self.table, self.results, self.taken, e.decoder.embedding,
                e.decoder.rotary.frequency, e.decoder.rotary.turns, self.hidden, self.angles])  # fmt: skip
