@@ -25,8 +25,9 @@ def test_every_part_of_it(tiny, tmp_path):
 
 def test_it_runs_alone_as_a_module(tiny, tmp_path):
     out = tmp_path / "bench.json"
-    command = [sys.executable, "-m", "autogaze_ros.bench.model", "--model", str(tiny.folder), "--device", "cpu",
-               "--frames", "1", "--window", "2", "--size", "32", "40", "--threads", "1", "--json", str(out)]  # fmt: skip
+    options = ["--device", "cpu", "--frames", "1", "--window", "2", "--size", "32", "40", "--threads", "1"]
+    command = [sys.executable, "-m", "autogaze_ros.bench.model", "--model", str(tiny.folder), *options]
+    command += ["--json", str(out)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stderr
     assert json.loads(out.read_text())["threads"] == 1
