@@ -24,7 +24,9 @@ RUN_FILES = (
 )  # fmt: skip
 
 
-def write_files(folder: Path, journals: dict[str, Journal], overlay: bool, video: bool) -> list[Problem]:
+def write_files(
+    folder: Path, journals: dict[str, Journal], found: list[Problem], overlay: bool, video: bool
+) -> list[Problem]:
     """Write the bag, the tables and the video of a run.
 
     The bytes depend on what the journals hold, and not on where one segment ends and the next begins.
@@ -32,6 +34,7 @@ def write_files(folder: Path, journals: dict[str, Journal], overlay: bool, video
     Args:
         folder: of the run.
         journals: of its topics, by name.
+        found: what was wrong with the input when it was opened.
         overlay: whether the overlays belong into the bag.
         video: write overlay.mp4, with a topic's name in it where there are several.
 
@@ -41,7 +44,7 @@ def write_files(folder: Path, journals: dict[str, Journal], overlay: bool, video
     _write_bag(folder / "gaze.mcap", journals, overlay)
     tables.write_fixations(folder, journals)
     tables.write_frames(folder, journals)
-    problems = list(_problems(journals))
+    problems = list(_problems(journals, found))
     tables.write_problems(folder, problems)
     if video:
         for topic, journal in journals.items():
@@ -65,12 +68,9 @@ def _write_bag(path: Path, journals: dict[str, Journal], overlay: bool) -> None:
                 writer.write(topic, kind, data, stamp)
 
 
-def _problems(journals: dict[str, Journal]) -> Iterator[Problem]:
-    own = {
-        Problem(**problem)
-        for journal in journals.values()
-        for problem in (journal.end or {}).get("problems", [])
-    }
+def _problems(journals: dict[str, Journal], found: list[Problem]) -> Iterator[Problem]:
+    ends = [journal.end or {} for journal in journals.values()]
+    own = {*found, *(Problem(**problem) for end in ends for problem in end.get("problems", []))}
     yield from sorted(own, key=lambda problem: (problem.cause, problem.text))
     for journal in journals.values():
         for _, problems in journal.segments():

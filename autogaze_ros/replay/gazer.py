@@ -48,7 +48,7 @@ class Checks:
             self.first = stamp
         elif stamp == self.last:
             found.append(("duplicate", "the stamp is that of the image before"))
-        elif stamp <= self.first:
+        elif stamp < self.last and stamp <= self.first:
             found.append(("loop", "the stamps begin again: the recording loops"))
         elif stamp < self.last:
             found.append(("stamp", f"the stamp went back by {(self.last - stamp) / 1e9:.3f} s"))

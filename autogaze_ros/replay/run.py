@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import importlib.util
 import json
@@ -74,6 +73,8 @@ class Run:
     jobs: list[Job]
     #: images of each topic, where known
     counts: dict[str, int | None]
+    #: found when the input was opened
+    problems: list[Problem] = field(default_factory=list)
     #: filled in by a thread while the work goes on
     hashing: threading.Thread | None = None
     summary: dict[str, Any] | None = None
@@ -161,7 +162,7 @@ def _lay_out(path: Path, folder: Path, options: Options) -> Run:
         topics = source.choose(options.topics)
         files = source.files
         counts = {topic: source.topics[topic].count for topic in topics}
-        odd = [asdict(problem) for problem in source.problems]
+        problems = list(source.problems)
     plan = {
         "version": __version__,
         "input": str(path),
@@ -190,7 +191,7 @@ def _lay_out(path: Path, folder: Path, options: Options) -> Run:
         Job(str(path), topic, str(folder / SEGMENTS / f"{number:02}_{slug(topic)}"), **shared)
         for number, topic in enumerate(topics)
     ]
-    run = Run(path, folder, {**plan, "input problems": odd}, jobs, counts)
+    run = Run(path, folder, plan, jobs, counts, problems)
     if (folder / "summary.json").exists():  # an earlier run was finished; there is nothing to go on with
         run.summary = json.loads((folder / "summary.json").read_text())
         run.jobs = []
@@ -242,15 +243,7 @@ def _claim(folder: Path, plan: dict[str, Any], options: Options) -> None:
 def _finish(run: Run, options: Options, wall: float) -> None:
     """Make the run folder's files of the journals, and let these go."""
     journals = {job.topic: Journal(Path(job.folder)) for job in run.jobs}
-    problems = write_files(run.folder, journals, options.overlay, options.video)
-    # Found on opening; a worker finds the same, but for topics that it was not asked about.
-    known = {problem.text for problem in problems}
-    extra = [Problem(**p) for p in run.plan["input problems"] if p["text"] not in known]
-    if extra:
-        problems = [*extra, *problems]
-        from .tables import write_problems
-
-        write_problems(run.folder, problems)
+    problems = write_files(run.folder, journals, run.problems, options.overlay, options.video)
     if run.hashing is not None:
         run.hashing.join()
     run.summary = write_summary(run.folder, run.plan, journals, problems, wall)
@@ -288,5 +281,4 @@ def _report(folders: list[Path], combined: Path | None) -> None:
     for folder in folders:
         write(folder)
     if combined is not None:
-        with contextlib.suppress(AttributeError):
-            report.write_combined_report(combined)
+        report.write_combined_report(combined)

@@ -130,7 +130,6 @@ class Camera(Node):
         for index, picture in enumerate(clip):
             yield index / rate, _picture(picture, "rgb", values["compressed"])
 
-
     def _bag(self, path: Path, topic: str) -> Iterator[tuple[float, Maker]]:
         """The images of a bag's topic, the first one by name where empty."""
         with BagInput(path) as bag:

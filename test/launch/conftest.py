@@ -37,6 +37,10 @@ class IncludeLaunchDescription(Entity):
     pass
 
 
+class ExecuteProcess(Entity):
+    pass
+
+
 class Node(Entity):
     pass
 
@@ -60,6 +64,7 @@ STAND_INS = [
     module(
         "launch.actions",
         DeclareLaunchArgument=DeclareLaunchArgument,
+        ExecuteProcess=ExecuteProcess,
         IncludeLaunchDescription=IncludeLaunchDescription,
         OpaqueFunction=OpaqueFunction,
         SetEnvironmentVariable=SetEnvironmentVariable,

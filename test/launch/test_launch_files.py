@@ -47,8 +47,12 @@ def command(node):
 
 
 def test_every_argument_has_a_description_and_a_default(launch_file):
-    for name in ("autogaze.launch.py", "demo.launch.py"):
-        declared = of_kind(launch_file(name), "DeclareLaunchArgument")
+    for name, given in (
+        ("autogaze.launch.py", {}),
+        ("demo.launch.py", {}),
+        ("replay.launch.py", {"bag": "b"}),
+    ):
+        declared = of_kind(launch_file(name, **given), "DeclareLaunchArgument")
         assert declared
         assert all(d.description and isinstance(d.default_value, str) for d in declared)
 
@@ -151,6 +155,37 @@ def test_demo_has_a_camera_that_the_node_looks_at(launch_file):
     assert node.parameters[1]["source"] == "patch_diff"
     (profile,) = of_kind(actions, "SetEnvironmentVariable")
     assert actions.index(profile) < actions.index(camera), "the sender needs the profile most"
+
+
+def test_replay_is_the_command_with_the_arguments_in_it(launch_file):
+    (replay,) = of_kind(
+        launch_file(
+            "replay.launch.py", bag="a, b", out="/o", topics="/t", arguments="-j 2 --set 'budget=40'"
+        ),
+        "ExecuteProcess",
+    )
+    assert replay.cmd[:6] == [sys.executable, "-m", "autogaze_ros", "replay", "a", "b"]
+    assert replay.cmd[-6:] == ["--topic", "/t", "-j", "2", "--set", "budget=40"]
+    assert replay.cmd[6:8] == ["--out", "/o"]
+    assert Path(replay.cmd[replay.cmd.index("--params") + 1]).is_file()
+    with pytest.raises(ValueError, match="name what to replay"):
+        launch_file("replay.launch.py")
+
+
+def test_replay_runs_what_its_launch_file_asks_for(launch_file, tmp_path):
+    """On a video, with the parameter file that is shipped."""
+    av = pytest.importorskip("av")
+    for needed in ("rosbags", "mcap", "pyarrow"):
+        pytest.importorskip(needed, reason=f"{needed} comes with pip's package, not with rosdep's")
+    video = tmp_path / "clip.mkv"
+    with av.open(str(video), "w") as container:
+        stream = container.add_stream("mpeg4", rate=10, width=64, height=48)
+        frames = [av.VideoFrame(64, 48, "yuv420p") for _ in range(3)]
+        container.mux([packet for frame in [*frames, None] for packet in stream.encode(frame)])
+    given = {"bag": str(video), "out": str(tmp_path / "run"), "arguments": "--no-report"}
+    (replay,) = of_kind(launch_file("replay.launch.py", **given), "ExecuteProcess")
+    assert subprocess.run(replay.cmd, timeout=60).returncode == 0
+    assert len((tmp_path / "run/frames.csv").read_text().splitlines()) == 4
 
 
 def test_real_nodes_take_the_arguments(launch_file, tmp_path):

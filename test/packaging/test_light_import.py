@@ -50,7 +50,7 @@ def test_domain_needs_neither_torch_nor_ros(room):
 
 
 def test_every_room_but_ros_imports_without_ros():
-    for optional in ("rosbags", "mcap", "av"):
+    for optional in ("rosbags", "mcap", "lz4", "zstandard", "pyarrow", "av"):
         pytest.importorskip(optional, reason=f"{optional} comes with pip's package, not with rosdep's")
     modules = rooms_without_ros()
     assert "autogaze_ros.gaze.tokens" in modules
