@@ -68,6 +68,65 @@ def views(
 
 
 @app.command()
+def report(
+    runs: Annotated[
+        list[Path], typer.Argument(help="Run folders, or the folder that a replay of many wrote.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Also write one page over all of these runs here.")
+    ] = None,
+) -> None:
+    """Write report.html into a run's folder: one page that opens offline, of what the replay did.
+
+    Examples:
+      autogaze report out/run
+      autogaze report out/day_1 out/day_2 -o out/both.html
+    """
+    from .replay.report import write_combined_report, write_report, write_reports
+
+    for run in runs:
+        for path in [write_report(run)] if (run / "frames.csv").is_file() else write_reports(run):
+            print(path)
+    if out is not None:
+        print(write_combined_report(runs, out))
+
+
+@app.command()
+def compare(
+    run_a: Annotated[Path, typer.Argument(help="Run folder.")],
+    run_b: Annotated[Path, typer.Argument(help="Another, of the same input.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for compare.json and compare.png.")] = Path(
+        "out/compare"
+    ),
+    tolerance: Annotated[
+        float, typer.Option(help="Largest difference in PSNR (dB), confidence and loss that counts as none.")
+    ] = 0.0,
+) -> None:
+    """Compare two runs frame by frame; status 0 where they are equal, 1 where they differ, 2 on an error.
+
+    Examples:
+      autogaze compare out/main out/branch
+      autogaze compare out/greedy out/model -o out/models
+    """
+    from rich.console import Console
+
+    from .replay.compare import RunError, compare_runs
+    from .replay.compare_output import print_table, write_json
+    from .replay.compare_picture import write_picture
+
+    try:
+        comparison = compare_runs(run_a, run_b, tolerance)
+        write_json(comparison, out / "compare.json")
+        write_picture(comparison, out / "compare.png")
+    except (RunError, OSError) as error:
+        print(f"autogaze compare: {error}", file=sys.stderr)
+        raise typer.Exit(2) from None
+    print_table(comparison, Console())
+    print(f"{out / 'compare.json'}, {out / 'compare.png'}")
+    raise typer.Exit(0 if comparison.equal else 1)
+
+
+@app.command()
 def parameters() -> None:
     """Print the node's parameters as a Markdown table."""
     from .settings import markdown_table

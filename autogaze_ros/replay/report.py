@@ -14,7 +14,7 @@ from .reporting.page import Html, page, table
 from .reporting.sections import problems_card, topic_section
 from .run_tables import RunError, RunTables, read_json
 
-__all__ = ["RunError", "write_combined_report", "write_report"]
+__all__ = ["RunError", "write_combined_report", "write_report", "write_reports"]
 
 
 def write_report(run_folder: Path) -> Path:
@@ -41,6 +41,23 @@ def write_report(run_folder: Path) -> Path:
     return path
 
 
+def write_reports(folder: Path) -> list[Path]:
+    """Write the report of each run of a replay of many inputs, and the combined one.
+
+    Args:
+        folder: that the replay wrote.
+
+    Returns:
+        Paths of the files, the combined one last.
+
+    Raises:
+        RunError: the folder holds no run, or damaged tables.
+        OSError: a file can't be written.
+    """
+    paths = [write_report(run) for run in _runs(folder)[0]]
+    return [*paths, write_combined_report(folder)]
+
+
 def write_combined_report(run_folders: Sequence[Path] | Path, out: Path | None = None) -> Path:
     """Write one page over many runs: their figures side by side, and links to the report of each.
 
@@ -58,11 +75,8 @@ def write_combined_report(run_folders: Sequence[Path] | Path, out: Path | None =
     """
     failed: list[tuple[str, str]] = []
     if isinstance(run_folders, Path):
-        root = run_folders
-        runs = read_json(root / "summary.json").get("runs", [])
-        out = out or root / "report.html"
-        run_folders = [root / run["folder"] for run in runs if "error" not in run]
-        failed = [(str(run["input"]), str(run["error"])) for run in runs if "error" in run]
+        out = out or run_folders / "report.html"
+        run_folders, failed = _runs(run_folders)
     if not run_folders and not failed:
         raise RunError("a combined report needs at least one run")
     if out is None:
@@ -71,6 +85,15 @@ def write_combined_report(run_folders: Sequence[Path] | Path, out: Path | None =
     text = combined_page([Path(folder) for folder in run_folders], out.parent, failed)
     out.write_text(text, encoding="utf-8")
     return out
+
+
+def _runs(folder: Path) -> tuple[list[Path], list[tuple[str, str]]]:
+    """The runs in the folder of a replay of many inputs, and the inputs that failed with the reason."""
+    summary = read_json(folder / "summary.json")
+    if "runs" not in summary:
+        raise RunError(f"{folder} is neither a finished run nor the folder of several: it has no frames.csv")
+    good = [folder / run["folder"] for run in summary["runs"] if "error" not in run]
+    return good, [(str(run["input"]), str(run["error"])) for run in summary["runs"] if "error" in run]
 
 
 def _header(run: RunTables) -> str:

@@ -16,6 +16,8 @@ import pyarrow.csv
 import pyarrow.parquet
 from numpy.typing import NDArray
 
+from ..errors import AutogazeError
+
 Column = NDArray[Any]
 
 _FRAME_COLUMNS: dict[str, type] = {
@@ -38,7 +40,7 @@ _TIMING_COLUMNS: dict[str, type] = {"topic": str, "index": int, "compute_ms": fl
 _BOX = ("x0", "y0", "x1", "y1")
 
 
-class RunError(ValueError):
+class RunError(AutogazeError, ValueError):
     """A folder that is no run, or a damaged one; the message names it and what is missing."""
 
 

@@ -95,6 +95,16 @@ def read_pictures(
     return InputPictures(overlays, mean, missing)
 
 
+def read_frame(run: RunTables, topic: str, index: int, stamp: int) -> Picture | None:
+    """(H, W, 3) RGB of one image of the input; None where it is gone or another."""
+    try:
+        for _, found, frame in _frames(run, topic, {index}):
+            return np.ascontiguousarray(frame.rgb()) if found == stamp else None
+    except (OSError, ValueError):
+        return None
+    return None
+
+
 def _frames(run: RunTables, topic: str, wanted: set[int]) -> Iterator[tuple[int, int, Frame]]:
     """The wanted frames of a topic with index and stamp; not a byte is read past the last of them.
 
@@ -183,14 +193,21 @@ def heat_picture(values: NDArray[np.float64], below: Picture | None, highest: fl
 def heat_maps(dwell: Dwell, mean: Picture | None) -> dict[str, tuple[Picture, float]]:
     """The pictures of a dwell, "density" and "seen", each with the value of its last colour.
 
-    The density's last colour is its 99.5th percentile, as a few pixels on which cells meet would darken the rest.
+    The density's last colour is its 99.5th percentile, so that one spot does not pale the rest.
     """
-    top = float(np.percentile(dwell.density, 99.5)) or float(dwell.density.max())
+    density = without_seams(dwell.density)
+    top = float(np.percentile(density, 99.5)) or float(density.max())
     most = float(dwell.seen.max())
     return {
-        "density": (heat_picture(dwell.density, mean, top), top),
+        "density": (heat_picture(density, mean, top), top),
         "seen": (heat_picture(dwell.seen, mean, most), most),
     }
+
+
+def without_seams(density: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The density but for the lines, a pixel wide, on which neighbouring cells meet and that belong to both."""
+    smooth: NDArray[np.float64] = cv2.medianBlur(density.astype(np.float32), 5).astype(np.float64)
+    return smooth if smooth.any() else density
 
 
 def colour_scale() -> Picture:

@@ -90,7 +90,7 @@
       customdata: data.labels, hovertemplate: "%{customdata} ms: %{y} frames<extra></extra>",
     }], layout({
       margin: { l: 52, r: 12, t: 46, b: 42 }, bargap: 0, showlegend: false,
-      xaxis: axis({ title: { text: "compute (ms a frame)", font: { size: 12 } } }),
+      xaxis: axis({ rangemode: "nonnegative", title: { text: "compute (ms a frame)", font: { size: 12 } } }),
       yaxis: axis({ title: { text: "frames", font: { size: 12 } }, automargin: true }),
       shapes: lines,
       annotations: data.marks.map(([x, text], number) => ({

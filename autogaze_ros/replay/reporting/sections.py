@@ -15,7 +15,7 @@ from . import charts
 from .dwell import Dwell, ScaleShare, dwell, scale_shares
 from .figures import Figures, decibels, figures, when
 from .page import Html, data, numbers, table
-from .pictures import InputPictures, colour_scale, data_url, heat_maps, read_pictures
+from .pictures import InputPictures, colour_scale, data_url, heat_maps, read_pictures, without_seams
 from .surprise import CEILING, Surprise, find_surprises
 
 #: Rows of the table of problems; the file has them all.
@@ -121,7 +121,7 @@ def _dwell_card(where: Dwell, pictures: InputPictures, number: int) -> str:
     maps = heat_maps(where, pictures.mean)
     height, width = where.density.shape
     area = width * height
-    y, x = np.unravel_index(int(np.argmax(where.density)), where.density.shape)
+    y, x = np.unravel_index(int(np.argmax(without_seams(where.density))), where.density.shape)
     top = maps["density"][1] * area / max(float(where.density.sum()), 1e-12)
     scale = data_url(colour_scale())
     kinds = {
@@ -139,9 +139,11 @@ def _dwell_card(where: Dwell, pictures: InputPictures, number: int) -> str:
             f'<div class="scale"><span>{low}</span><img src="{scale}" alt="" role="presentation">'
             f"<span>{escape(high)}</span></div></div>"
         )
-    note = "every frame is a keyframe" if where.keyframes else "keyframes, which look everywhere, left out"
+    note = (
+        "every frame is a keyframe" if where.keyframes else "keyframes, which look everywhere, are left out"
+    )
     text = (
-        f"{where.frames:,} frames, {note}. Fixations per pixel: each fixation counts once, spread evenly over "
+        f"{where.frames:,} frames ({note}). Fixations per pixel: each fixation counts once, spread evenly over "
         f"its cell; {place}."
     )
     if where.other_sizes:
@@ -176,7 +178,7 @@ def _scale_card(shares: list[ScaleShare], frames: int) -> str:
         red, green, blue = SCALE_COLOURS[share.scale % len(SCALE_COLOURS)]
         grid = share.grid or (DEFAULT_LAYOUT.grids[share.scale] if share.scale < 4 else 0)
         name = Html(
-            f'<span class="swatch" style="background:rgb({red},{green},{blue})"></span>{grid} × {grid}'
+            f'<span class="swatch" style="background:rgb({red},{green},{blue})"></span>{grid} × {grid}'
         )
         rows.append(
             (
