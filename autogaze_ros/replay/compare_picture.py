@@ -126,9 +126,10 @@ def _chart(
         return
     first, last = float(x.min()), float(x.max())
     across = (x - first) / max(last - first, 1e-9) * (right - left) + left
-    for number in range(6):
-        value = first + (last - first) * number / 5
-        sheet.text(left + (right - left) * number / 5, lower + 6, f"{value:.4g}", 12, _SOFT, "ma")
+    step = _nice(max(last - first, 1e-9) / 6)
+    for tick in np.arange(np.ceil(first / step), np.floor(last / step) + 1).tolist():
+        at = left + (tick * step - first) / max(last - first, 1e-9) * (right - left)
+        sheet.text(at, lower + 6, f"{tick * step:.6g}", 12, _SOFT, "ma")
     known = ~np.isnan(y)
     inside = np.clip(y[known], low, high)
     kept = decimate(inside, 1600)
@@ -169,7 +170,8 @@ def _masks(
         x = left + number * (wide + 16)
         found.append((x, top + 46, overlay(base, gaze.boxes[rows], gaze.scale[rows], width, height)))
         quality = f"{worst.psnr[number]:.1f} dB"
-        sheet.text(x, top + 24, f"{name}: {worst.tokens[number]} tokens, {quality}", 13, _SOFT)
+        count = worst.tokens[number]
+        sheet.text(x, top + 24, f"{name}: {count} token{'' if count == 1 else 's'}, {quality}", 13, _SOFT)
     return found
 
 

@@ -218,7 +218,8 @@ def _surprise_card(surprises: list[Surprise], frames: dict[str, Column], picture
         return f'{head}<p class="note">No frame stands out from its neighbours.</p></div>'
     note = (
         "Where the PSNR falls furthest below, or the tokens rise furthest above, the median of the 31 frames around; "
-        f"planned keyframes aside, PSNR above {CEILING:.0f} dB taken as {CEILING:.0f} dB. Largest first."
+        f"planned keyframes aside, PSNR above {CEILING:.0f} dB taken as {CEILING:.0f} dB. Largest first; "
+        "cells in the colours of their scales, as above."
     )
     if pictures.missing:
         note += f" Pictures are missing: {pictures.missing}."
