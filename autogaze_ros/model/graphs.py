@@ -35,7 +35,6 @@ from .vision import LAYER_NORM_EPS, Vision
 _STORE = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
 _TABLE = 10  # words of a stream's table entry before its pending ids
 _MOST_SPLITS = 32  # MAX_SPLITS of the kernels
-_BLOCKS_WANTED = 264  # about two a multiprocessor of a large GPU; small products are split until there are as many
 
 
 class _Linear(ctypes.Structure):
@@ -114,11 +113,13 @@ class _Batch:
 
         side = config.input_img_size
         self.pixels = floats(n, 3, side, side)
-        self.tall = 4 if n * tokens > 2000 else 2  # sixteenths of a large product's tile height
+        # Work is shared out among the multiprocessors: one part each where there is little, else several waves.
+        parts, heads = engine.multiprocessors, n * c.num_heads
+        self.few_splits = max(1, min(_MOST_SPLITS, parts // heads))
+        self.row_splits = self.few_splits if 2 * heads <= parts else max(1, round(4 * parts / heads))
+        self.many = n * tokens > 2000
         self.patch_splits = self._splits(n * tokens, dim, config.patch_size**2 * 3)
         self.conv_splits = self._splits(n * tokens, 3 * dim, 9 * dim)
-        self.row_splits = max(1, min(_MOST_SPLITS, _BLOCKS_WANTED // (2 * n * c.num_heads)))
-        self.few_splits = max(1, min(_MOST_SPLITS, _BLOCKS_WANTED // (2 * n * c.num_heads)))
         self.patch_sums = floats(self.patch_splits, n * tokens, dim)
         self.patches = floats(n * tokens, dim)
         self.conv_sums = floats(self.conv_splits, n * tokens, 3 * dim)
@@ -154,8 +155,8 @@ class _Batch:
         self.decode = engine.kernels.capture(self._run_decode)
 
     def _splits(self, rows: int, columns: int, depth: int) -> int:
-        blocks = math.ceil(rows / (16 * self.tall)) * math.ceil(columns / 64)
-        return max(1, min(8, depth // 64, round(_BLOCKS_WANTED / blocks)))
+        blocks = math.ceil(rows / (64 if self.many else 32)) * math.ceil(columns / 64)
+        return max(1, min(8, depth // 64, round(2 * self.engine.multiprocessors / blocks)))
 
     def tell(self, i: int, context: Context, request: Request, pending: int) -> None:
         """Write one stream's entry of the table, as its history is before this frame's tokens."""
@@ -249,8 +250,10 @@ class _Batch:
         depth, columns = weight.shape
         a = _Linear(_pointer(x), _pointer(weight), _pointer(out), None if bias is None else _pointer(bias),
                     _pointer(self.angles), _pointer(self.table), rows, depth, columns, layer)  # fmt: skip
-        grid = (math.ceil(columns / 64), math.ceil(rows / (16 * self.tall)), splits)
-        self.engine.kernels.launch(f"{name}_{self.tall}", grid, 256, [a])
+        # Sixteenths of a tile's height; measured: the smallest pays only while its tiles fit the GPU at once.
+        tall = 4 if self.many else 2 if name in ("patches", "neighbours", "swiglu") else 1
+        grid = (math.ceil(columns / 64), math.ceil(rows / (16 * tall)), splits)
+        self.engine.kernels.launch(f"{name}_{tall}", grid, 512 if tall == 1 else 256, [a])
 
     def _small(
         self,
@@ -302,6 +305,7 @@ class GraphGenerator(Generator):
         if torch.cuda.get_device_capability(self.device) < (8, 0):
             raise DeviceError("the kernels need a GPU of compute capability 8.0 or later")
         self.preprocessor = preprocessor
+        self.multiprocessors = torch.cuda.get_device_properties(self.device).multi_processor_count
         source = resources.files(__package__).joinpath("kernels.cu").read_text(encoding="utf-8")
         self.kernels = Kernels(source, self._macros(decoder.embedding.dtype), self.device)
         self.weights = _Weights.of(vision, decoder)

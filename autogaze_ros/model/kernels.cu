@@ -257,14 +257,18 @@ __device__ __forceinline__ void store_pair(const Stream& s, int layer, int colum
     memory[HALF] = two;
 }
 
+// Few rows and columns (TM = 1): 16 warps, 8 side by side and two sharing each chunk's sum, because a lone warp would
+// spend its time waiting for its own last instruction. More of either (TM = 2, 4): 8 warps with larger tiles, which
+// read less.
 template <int INPUT, int OUTPUT, bool NORM, int TM>
 __device__ void linear(const Linear& a, int splits) {
-    const int BM = 16 * TM, STAGES = TM == 2 ? 3 : 2, XP = CHUNK + 4, WP = BN + 8, GROUP = 16 / sizeof(stored);
-    const int MT = TM / 2, NT = 2;  // tiles of 16 x 8 of a warp; the eight warps are 2 (rows) x 4 (columns)
+    const int BM = 16 * TM, STAGES = TM == 1 ? 4 : TM == 2 ? 3 : 2, XP = CHUNK + 4, WP = BN + 8, GROUP = 16 / sizeof(stored);
+    const int MT = TM == 4 ? 2 : 1, NT = TM == 1 ? 1 : 2, SUMS = TM == 1 ? 2 : 1;  // tiles of 16 x 8 of a warp
+    const int ACROSS = BN / 8 / NT, DOWN = TM / MT, THREADS = 32 * ACROSS * DOWN * SUMS;
     __shared__ __align__(16) float xs[STAGES][BM][XP];
     __shared__ __align__(16) stored ws[STAGES][CHUNK][WP];
     int t = threadIdx.x, lane = t % 32, warp = t / 32, lg = lane / 4, lt = lane % 4;
-    int wr = warp / 4 * (MT * 16), wc = warp % 4 * (NT * 8);
+    int half = warp / (ACROSS * DOWN), wr = warp / ACROSS % DOWN * (MT * 16), wc = warp % ACROSS * (NT * 8);
     int row0 = blockIdx.y * BM, column0 = blockIdx.x * BN;
     int chunks = (a.K + CHUNK - 1) / CHUNK;
     int begin = chunks * blockIdx.z / splits, end = chunks * (blockIdx.z + 1) / splits;
@@ -274,12 +278,12 @@ __device__ void linear(const Linear& a, int splits) {
         if (chunk < end) {
             int stage = (chunk - begin) % STAGES;
 #pragma unroll
-            for (int i = t; i < BM * CHUNK / 4; i += 256) {
+            for (int i = t; i < BM * CHUNK / 4; i += THREADS) {
                 int r = i / (CHUNK / 4), k = i % (CHUNK / 4) * 4;
                 copy16(&xs[stage][r][k], input<INPUT>(a, row0 + r, chunk * CHUNK + k));
             }
 #pragma unroll
-            for (int i = t; i < CHUNK * BN / GROUP; i += 256) {
+            for (int i = t; i < CHUNK * BN / GROUP; i += THREADS) {
                 int k = i / (BN / GROUP), c = i % (BN / GROUP) * GROUP, row = chunk * CHUNK + k;
                 bool good = row < a.K && column0 + c < a.N;
                 copy16(&ws[stage][k][c], good ? a.weight + (int64)row * a.N + column0 + c : nullptr);
@@ -295,7 +299,8 @@ __device__ void linear(const Linear& a, int splits) {
         fetch(chunk + STAGES - 1);
         int stage = (chunk - begin) % STAGES;
 #pragma unroll
-        for (int k = 0; k < CHUNK; k += 8) {
+        for (int step = 0; step < CHUNK; step += 8 * SUMS) {
+            int k = step + 8 * half;
             Split x[MT][4], w[NT][2];
 #pragma unroll
             for (int m = 0; m < MT; m++)
@@ -324,6 +329,23 @@ __device__ void linear(const Linear& a, int splits) {
         for (int c = 0; c < NT; c++)
 #pragma unroll
             for (int i = 0; i < 4; i++) acc[m][c][i] = sums[0][m][c][i] + sums[1][m][c][i] + sums[2][m][c][i];
+    if (SUMS == 2) {
+        float(*other)[6] = (float(*)[6])ws;  // the chunks have been used
+        __syncthreads();
+        float* mine = other[t % (THREADS / 2)];
+        if (half) {
+#pragma unroll
+            for (int i = 0; i < 4; i++) mine[i] = acc[0][0][i];
+            mine[4] = squares[0][0], mine[5] = squares[0][1];
+        }
+        __syncthreads();
+        if (!half) {
+#pragma unroll
+            for (int i = 0; i < 4; i++) acc[0][0][i] += mine[i];
+            squares[0][0] += mine[4], squares[0][1] += mine[5];
+        }
+    }
+    bool whole = half == 0;  // has the whole sum
     if (NORM) {
 #pragma unroll
         for (int m = 0; m < MT; m++)
@@ -339,18 +361,18 @@ __device__ void linear(const Linear& a, int splits) {
     }
     if (OUTPUT == QKV) {
         // A channel's partner lies up to half a head away, in another thread.
-        float(*tile)[BN + 1] = (float(*)[BN + 1])xs;  // the chunks have been used
+        float(*tile)[BN + 1] = (float(*)[BN + 1])xs;
         static_assert(sizeof(xs) >= BM * (BN + 1) * sizeof(float), "room for the tile");
-        __syncthreads();
+        if (SUMS == 1) __syncthreads();
 #pragma unroll
         for (int m = 0; m < MT; m++)
 #pragma unroll
             for (int c = 0; c < NT; c++)
 #pragma unroll
                 for (int i = 0; i < 4; i++)
-                    tile[wr + m * 16 + lg + i / 2 * 8][wc + c * 8 + lt * 2 + i % 2] = acc[m][c][i];
+                    if (whole) tile[wr + m * 16 + lg + i / 2 * 8][wc + c * 8 + lt * 2 + i % 2] = acc[m][c][i];
         __syncthreads();
-        for (int i = t; i < BM * BN / 2; i += 256) {
+        for (int i = t; i < BM * BN / 2; i += THREADS) {
             int r = i / (BN / 2), pair = i % (BN / 2);
             int c = pair / HALF * HEAD_DIM + pair % HALF, column = column0 + c, row = row0 + r;
             if (row >= a.rows || column >= a.N) continue;
@@ -363,6 +385,7 @@ __device__ void linear(const Linear& a, int splits) {
         }
         return;
     }
+    if (!whole) return;
 #pragma unroll
     for (int m = 0; m < MT; m++)
 #pragma unroll
@@ -388,12 +411,15 @@ __device__ void linear(const Linear& a, int splits) {
             }
 }
 
-#define LINEAR(NAME, INPUT, OUTPUT, NORM)                                                               \
-    extern "C" __global__ void __launch_bounds__(256) NAME##_2(Linear a) {                              \
-        linear<INPUT, OUTPUT, NORM, 2>(a, gridDim.z);                                                   \
-    }                                                                                                   \
-    extern "C" __global__ void __launch_bounds__(256) NAME##_4(Linear a) {                              \
-        linear<INPUT, OUTPUT, NORM, 4>(a, gridDim.z);                                                   \
+#define LINEAR(NAME, INPUT, OUTPUT, NORM)                                   \
+    extern "C" __global__ void __launch_bounds__(512) NAME##_1(Linear a) {  \
+        linear<INPUT, OUTPUT, NORM, 1>(a, gridDim.z);                       \
+    }                                                                       \
+    extern "C" __global__ void __launch_bounds__(256) NAME##_2(Linear a) {  \
+        linear<INPUT, OUTPUT, NORM, 2>(a, gridDim.z);                       \
+    }                                                                       \
+    extern "C" __global__ void __launch_bounds__(256) NAME##_4(Linear a) {  \
+        linear<INPUT, OUTPUT, NORM, 4>(a, gridDim.z);                       \
     }
 LINEAR(patches, PATCHES, PARTIAL, false)
 LINEAR(neighbours, NEIGHBOURS, PARTIAL, false)

@@ -20,6 +20,7 @@ import torch
 
 from .errors import DeviceError
 
+_raw_stream = getattr(torch._C, "_cuda_getCurrentRawStream", None)
 _THREAD_LOCAL = 1  # CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
 
 
@@ -95,6 +96,8 @@ class Kernels:
         return Graph(self, executable)
 
     def _stream(self) -> ctypes.c_void_p:
+        if _raw_stream is not None:  # a tenth of the time of making a Stream object
+            return ctypes.c_void_p(_raw_stream(self._device.index))
         return ctypes.c_void_p(torch.cuda.current_stream(self._device).cuda_stream)
 
     def _check(self, status: int, doing: str) -> None:
