@@ -219,6 +219,29 @@ def _numbers(text: str) -> list[int]:
         raise typer.BadParameter(f"whole numbers separated by commas are needed, got {text!r}") from error
 
 
+@bench.command("replay")
+def bench_replay(
+    size: Annotated[str, typer.Option(help="Width x height of the images.")] = "640x480",
+    frames: Annotated[int, typer.Option(help="Length of the recording.")] = 2000,
+    storage: Annotated[str, typer.Option(help="mcap or sqlite3.")] = "mcap",
+    option: Annotated[
+        list[str] | None,
+        typer.Option(help="A word for autogaze replay, as --option=--overlay; may be given again."),
+    ] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option(help="Where the recording is written for the while (1 MB a frame at 640x480)."),
+    ] = None,
+    json: Out = None,
+) -> None:
+    """Frames a second and memory of a replay of a recording that is drawn for it."""
+    from .bench.replay import bench_replay as run
+
+    if storage not in ("mcap", "sqlite3"):
+        raise typer.BadParameter(f"storage is mcap or sqlite3, got {storage!r}")
+    _write(run(*_size(size), frames, storage, option or [], folder), json)
+
+
 def _size(text: str) -> tuple[int, int]:
     width, _, height = text.partition("x")
     if not (width.isdigit() and height.isdigit()):

@@ -55,6 +55,7 @@ class McapFile:
         self.counts: dict[int, int] = {}
         self._path = path
         self._chunks: list[_Chunk] = []
+        self._begin: int | None = None
         self._size = path.stat().st_size
         self._file = path.open("rb")
         if self._file.read(len(MCAP0_MAGIC)) != MCAP0_MAGIC:
@@ -67,6 +68,8 @@ class McapFile:
     @property
     def begin(self) -> int | None:
         """Nanoseconds of the first message; None where there is none."""
+        if self._begin is not None:
+            return self._begin
         return self._chunks[0].start if self._chunks else None
 
     def messages(self, channels: Collection[int]) -> Iterator[tuple[int, int, memoryview]]:
@@ -106,6 +109,8 @@ class McapFile:
             schema = summary.schemas.get(channel.schema_id)
             self.connections[channel.id] = (channel.topic, schema.name if schema else "")
         self.counts = dict(summary.statistics.channel_message_counts)
+        # Not that of the first chunk, which may be empty and then begins at 0.
+        self._begin = summary.statistics.message_start_time or None
         self._chunks = [
             _Chunk(
                 c.message_start_time, c.chunk_start_offset, c.chunk_length, frozenset(c.message_index_offsets)
@@ -116,7 +121,7 @@ class McapFile:
 
     def _search(self) -> None:
         """Go through the records from the beginning as far as they are whole."""
-        self.connections, self.counts, self._chunks = {}, {}, []
+        self.connections, self.counts, self._chunks, self._begin = {}, {}, [], None
         schemas: dict[int, str] = {}
         place, ended = len(MCAP0_MAGIC), False
         while not ended and place + _HEAD.size <= self._size:

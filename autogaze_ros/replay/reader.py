@@ -142,13 +142,14 @@ class Input(ABC):
         Raises:
             ClipError: not one image topic is left.
         """
-        chosen = sorted(set(topics) & set(self.topics)) if topics else sorted(self.topics)
+        topics = {f"/{name.strip('/')}" for name in topics}
+        chosen = sorted(topics & set(self.topics)) if topics else sorted(self.topics)
         if not chosen:
             wanted = f" {', '.join(sorted(topics))}" if topics else " at all"
             raise ClipError(
                 f"{self.path} has no image topic{wanted}; its image topics: {', '.join(sorted(self.topics)) or 'none'}"
             )
-        for name in sorted(set(topics) - set(chosen)):
+        for name in sorted(topics - set(chosen)):
             kind = self.others.get(name)
             text = f"topic {name} is of type {kind}, not images" if kind else f"there is no topic {name}"
             self._say("type" if kind else "topic", text)

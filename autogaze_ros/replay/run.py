@@ -188,13 +188,20 @@ def _lay_out(path: Path, folder: Path, options: Options) -> Run:
         "checkpoint": options.checkpoint,
     }  # fmt: skip
     jobs = [
-        Job(str(path), topic, str(folder / SEGMENTS / f"{number:02}_{slug(topic)}"), **shared)
+        # Absolute, as a worker on a cluster has another working directory.
+        Job(
+            str(path.absolute()),
+            topic,
+            str(folder.absolute() / SEGMENTS / f"{number:02}_{slug(topic)}"),
+            **shared,
+        )
         for number, topic in enumerate(topics)
     ]
     run = Run(path, folder, plan, jobs, counts, problems)
     if (folder / "summary.json").exists():  # an earlier run was finished; there is nothing to go on with
         run.summary = json.loads((folder / "summary.json").read_text())
         run.jobs = []
+        remove_segments(folder / SEGMENTS)
         return run
 
     def hash_all() -> None:

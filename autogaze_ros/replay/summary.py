@@ -172,7 +172,7 @@ def write_summary(
         },
         "host": {**machine(), "device": ends[0].get("device", "") if ends else ""},
     }
-    (folder / "summary.json").write_text(json.dumps(result, indent=2, allow_nan=False) + "\n")
+    _write(folder / "summary.json", result)
     return result
 
 
@@ -214,8 +214,15 @@ def write_combined(out: Path, runs: list[dict[str, Any]]) -> dict[str, Any]:
         "mode": {"name": good[0]["mode"]["name"]} if good else {},
         "host": machine(),
     }
-    (out / "summary.json").write_text(json.dumps(result, indent=2, allow_nan=False) + "\n")
+    _write(out / "summary.json", result)
     return result
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    """Write JSON so that it is there as a whole or not at all: it marks a run as finished."""
+    draft = path.with_name(path.name + ".draft")
+    draft.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
+    draft.replace(path)
 
 
 def _summed(counts: Iterable[dict[str, int]]) -> dict[str, int]:
