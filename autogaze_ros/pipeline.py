@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,9 +61,7 @@ class Pipeline:
         self._receivers = [TokenReceiver(self.source.layout)]
         self._tiling: Tiling | None = None
         # Tiles are worked on side by side; nearly all of it is NumPy, which lets threads run.
-        self._pool = (
-            None if self._resolution == "resize" else ThreadPoolExecutor(len(os.sched_getaffinity(0)))
-        )
+        self._pool = self._threads()
         self._stale: set[int] = set()  # tiles whose source has yet to hear of the last keyframe
         self._requests: deque[str] = deque()  # may grow from another thread at any time
         self._failed = False
@@ -70,6 +69,17 @@ class Pipeline:
         self._sequence = 0
         self._last: tuple[int, int, int, str] | None = None
         self._thumbnail: NDArray[np.float32] | None = None
+
+    def _threads(self) -> ThreadPoolExecutor | None:
+        return None if self._resolution == "resize" else ThreadPoolExecutor(len(os.sched_getaffinity(0)))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A replay keeps pipelines on disk to go on from; threads can't be kept."""
+        return {**vars(self), "_pool": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._pool = self._threads()
 
     def request_keyframe(self, cause: str = "request") -> None:
         """Start afresh with the next frame; from any thread, also while a frame is in work."""

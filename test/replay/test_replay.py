@@ -156,10 +156,10 @@ def test_the_same_again_is_the_same_to_the_byte_however_the_work_is_spread(bag: 
     assert parts[0] == parts[1]
 
 
-@pytest.mark.parametrize("source", ["greedy", "patch_diff"])
-def test_killed_in_the_middle_and_resumed_it_ends_the_same(tmp_path: Path, source: str):
-    bag = drawn(tmp_path / "bag", frames=200)
-    settings = ["--set", f"source={source}", "--set", "cut_threshold=0", "--no-report", "--overlay"]
+@pytest.mark.parametrize("setting", ["source=greedy", "source=patch_diff", "resolution=tile_grid"])
+def test_killed_in_the_middle_and_resumed_it_ends_the_same(tmp_path: Path, setting: str):
+    bag = drawn(tmp_path / "bag", frames=150)
+    settings = ["--set", setting, "--set", "cut_threshold=0", "--no-report", "--overlay"]
     words = [sys.executable, "-m", "autogaze_ros", "replay", str(bag), *settings, "--checkpoint", "0.05"]
     subprocess.run([*words, "-o", str(tmp_path / "whole")], check=True, timeout=60)
     killed = tmp_path / "killed"
