@@ -4,8 +4,8 @@ Each layer: RMSNorm, causal attention over everything the stream remembers, RMSN
 of a pass is asked for its opinion: one product gives K x 266 scores (the next K ids at once) and K predicted losses.
 
 Layout, not mathematics: the scale of each RMSNorm is multiplied into the product that follows it; query, key and
-value are one product, gate and up another; and the last layer computes queries, attention and MLP for the last
-position alone, because its other outputs are never read.
+value are one product, gate and up another; channels that are rotated together are neighbours; and the last layer
+computes queries, attention and MLP for the last position alone, because its other outputs are never read.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch.nn.functional as F
 
 from .cache import History
 from .config import ModelConfig
-from .rotary import Rotary, rotate
+from .rotary import Rotary, neighbours_first, rotate
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,8 @@ class Decoder:
         def weight(name: str) -> torch.Tensor:
             return weights[f"gaze_decoder.model.layers.{index}.{name}.weight"]
 
-        qkv = torch.cat([weight(f"self_attn.{name}_proj") for name in "qkv"])
+        query, key = (neighbours_first(weight(f"self_attn.{name}_proj"), self.config.head_dim) for name in "qk")
+        qkv = torch.cat([query, key, weight("self_attn.v_proj")])
         gate_up = torch.cat([weight("mlp.gate_proj"), weight("mlp.up_proj")])
         return Layer(
             qkv=_after_norm(weight("input_layernorm"), qkv).to(device, dtype),
@@ -88,13 +89,12 @@ class Decoder:
             with `everywhere` the number of new tokens.
         """
         c = self.config
-        cosine, sine = (part.to(hidden.dtype) for part in self.rotary(positions))
+        turns = self.rotary(positions)
         ends = torch.tensor(counts, device=hidden.device).cumsum(0) - 1 if len(counts) > 1 else slice(-1, None)
         for index, layer in enumerate(self.layers):
             x = self._norm(hidden) @ layer.qkv
             x = x.view(len(hidden), 3 * c.num_heads, c.head_dim)
-            turned = rotate(x[:, : 2 * c.num_heads], cosine, sine)
-            queries, keys = turned.chunk(2, dim=1)
+            queries, keys = rotate(x[:, : 2 * c.num_heads], turns).chunk(2, dim=1)
             if remember:
                 self._remember(index, keys, x[:, 2 * c.num_heads :], histories, counts)
             asked = counts

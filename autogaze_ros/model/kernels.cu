@@ -230,10 +230,10 @@ __device__ __forceinline__ const float* input(const Linear& a, int row, int k) {
     return a.x + ((int64)n * TOKENS + y * GRID + x) * VDIM + channel;
 }
 
-// Rotate and store what a query-key-value product gave for one pair of channels of one token.
+// Rotate and store what a query-key-value product gave for one pair of neighbouring channels of one token.
 __device__ __forceinline__ void store_pair(const Stream& s, int layer, int column, int logical, float2 a,
                                            float first, float second, float* query) {
-    int part = column / HIDDEN, head = column % HIDDEN / HEAD_DIM, i = column % HEAD_DIM;
+    int part = column / HIDDEN, head = column % HIDDEN / HEAD_DIM, i = column % HEAD_DIM;  // and i + 1
     if (part < 2) {
         float turned = first * a.x - second * a.y;
         second = second * a.x + first * a.y;
@@ -242,7 +242,7 @@ __device__ __forceinline__ void store_pair(const Stream& s, int layer, int colum
     if (part == 0) {
         const float scale = LOG2E * rsqrtf((float)HEAD_DIM);  // softmax in powers of two
         query[head * HEAD_DIM + i] = first * scale;
-        query[head * HEAD_DIM + i + HALF] = second * scale;
+        query[head * HEAD_DIM + i + 1] = second * scale;
         return;
     }
     stored* memory = (stored*)(part == 1 ? s.keys : s.values);
@@ -251,10 +251,10 @@ __device__ __forceinline__ void store_pair(const Stream& s, int layer, int colum
     memory += (((int64)layer * HEADS + head) * 2 * capacity + slot) * HEAD_DIM + i;
     stored one = pack(first), two = pack(second);
     memory[0] = one;
-    memory[HALF] = two;
+    memory[1] = two;
     memory += (int64)capacity * HEAD_DIM;
     memory[0] = one;
-    memory[HALF] = two;
+    memory[1] = two;
 }
 
 // Few rows and columns (TM = 1): 16 warps, 8 side by side and two sharing each chunk's sum, because a lone warp would
@@ -359,32 +359,6 @@ __device__ void linear(const Linear& a, int splits) {
                 for (int c = 0; c < NT; c++) acc[m][c][2 * i] *= scale, acc[m][c][2 * i + 1] *= scale;
             }
     }
-    if (OUTPUT == QKV) {
-        // A channel's partner lies up to half a head away, in another thread.
-        float(*tile)[BN + 1] = (float(*)[BN + 1])xs;
-        static_assert(sizeof(xs) >= BM * (BN + 1) * sizeof(float), "room for the tile");
-        if (SUMS == 1) __syncthreads();
-#pragma unroll
-        for (int m = 0; m < MT; m++)
-#pragma unroll
-            for (int c = 0; c < NT; c++)
-#pragma unroll
-                for (int i = 0; i < 4; i++)
-                    if (whole) tile[wr + m * 16 + lg + i / 2 * 8][wc + c * 8 + lt * 2 + i % 2] = acc[m][c][i];
-        __syncthreads();
-        for (int i = t; i < BM * BN / 2; i += THREADS) {
-            int r = i / (BN / 2), pair = i % (BN / 2);
-            int c = pair / HALF * HEAD_DIM + pair % HALF, column = column0 + c, row = row0 + r;
-            if (row >= a.rows || column >= a.N) continue;
-            int n = row / ROWS, token = row % ROWS;
-            const Stream& s = a.streams[n];
-            token -= SLOTS - (int)s.pending;
-            if (token < 0) continue;
-            store_pair(s, a.layer, column, (int)s.length + token, a.angles[(int64)row * HALF + pair % HALF],
-                       tile[r][c], tile[r][c + HALF], a.out + (int64)row * HIDDEN);
-        }
-        return;
-    }
     if (!whole) return;
 #pragma unroll
     for (int m = 0; m < MT; m++)
@@ -395,6 +369,14 @@ __device__ void linear(const Linear& a, int splits) {
                 int row = row0 + wr + m * 16 + lg + i * 8, column = column0 + wc + c * 8 + lt * 2;
                 if (row >= a.rows || column >= a.N) continue;
                 float2 v = make_float2(acc[m][c][2 * i], acc[m][c][2 * i + 1]);
+                if (OUTPUT == QKV) {
+                    const Stream& s = a.streams[row / ROWS];
+                    int token = row % ROWS - (SLOTS - (int)s.pending);
+                    float2 angle = a.angles[(int64)row * HALF + column % HEAD_DIM / 2];
+                    float* query = a.out + (int64)row * HIDDEN;
+                    if (token >= 0) store_pair(s, a.layer, column, (int)s.length + token, angle, v.x, v.y, query);
+                    continue;
+                }
                 if (OUTPUT == SWIGLU) {  // gate and up columns alternate
                     a.out[(int64)row * (a.N / 2) + column / 2] = v.x / (1.f + expf(-v.x)) * v.y;
                     continue;
@@ -656,13 +638,7 @@ __device__ void small(const Small& a) {
     __shared__ float tile[R][COLUMNS];
     int n = blockIdx.y, t = threadIdx.x, column = t % COLUMNS, group = t / COLUMNS;
 
-    // The columns of this block; those of a query-key-value product come in pairs half a head apart.
-    int c = blockIdx.x * COLUMNS + column;
-    if (OUTPUT == S_QKV) {
-        int pair = blockIdx.x * (COLUMNS / 2) + column % (COLUMNS / 2);
-        c = pair / HALF * HEAD_DIM + pair % HALF + (column >= COLUMNS / 2 ? HALF : 0);
-    }
-    int k0 = group * SHARE;
+    int c = blockIdx.x * COLUMNS + column, k0 = group * SHARE;
     float w[SHARE];
 #pragma unroll
     for (int i = 0; i < SHARE; i++)
@@ -717,19 +693,17 @@ __device__ void small(const Small& a) {
     if (t >= R * COLUMNS) return;
 
     int row = t / COLUMNS, col = t % COLUMNS;
-    if (OUTPUT == S_QKV) {
-        if (col >= COLUMNS / 2) return;
-        int pair = blockIdx.x * (COLUMNS / 2) + col, p = pair / HALF * HEAD_DIM + pair % HALF;
-        if (p >= a.N) return;
-        const Stream& s = a.streams[n];
-        // Every decode step of a frame sits on the last SLOTS positions of its prefill.
-        float2 angle = a.angles[((int64)n * ROWS + ROWS - SLOTS + row) * HALF + pair % HALF];
-        store_pair(s, a.layer, p, tokens_before(s, a.results[n].blocks - 1) + row, angle, tile[row][col],
-                   tile[row][col + COLUMNS / 2], a.out + ((int64)n * SLOTS + row) * HIDDEN);
-        return;
-    }
     int at = blockIdx.x * COLUMNS + col;
     if (at >= a.N) return;
+    if (OUTPUT == S_QKV) {
+        if (col % 2) return;
+        const Stream& s = a.streams[n];
+        // Every decode step of a frame sits on the last SLOTS positions of its prefill.
+        float2 angle = a.angles[((int64)n * ROWS + ROWS - SLOTS + row) * HALF + at % HEAD_DIM / 2];
+        store_pair(s, a.layer, at, tokens_before(s, a.results[n].blocks - 1) + row, angle, tile[row][col],
+                   tile[row][col + 1], a.out + ((int64)n * SLOTS + row) * HIDDEN);
+        return;
+    }
     int64 out = (int64)n * R + row;
     if (OUTPUT == S_SWIGLU) {
         if (col % 2 == 0)

@@ -28,7 +28,7 @@ from .errors import FrameError
 PRECISION_BITS = 22  # Pillow's: 32 bits less 8 for the pixel and 2 for overshoot
 _LOW_BITS = 7  # how a coefficient is split; exact for filters of up to 512 taps
 _MAX_TAPS = 1 << (24 - 8 - _LOW_BITS)
-_BLOCK = 8  # outputs computed by one small matrix product
+_COLUMNS, _ROWS = 8, 32  # outputs of one small matrix product; columns are wider by their channels
 
 
 def check_frame(frame: Any) -> tuple[int, int]:
@@ -120,12 +120,11 @@ def resize(picture: torch.Tensor, height: int, width: int) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class _Block:
-    """A few neighbouring outputs: inputs `start`..`stop` times (inputs, outputs) weights in two parts."""
+    """A few neighbouring outputs: inputs `start`..`stop` times (inputs, high and then low parts of outputs)."""
 
     start: int
     stop: int
-    high: torch.Tensor
-    low: torch.Tensor
+    weights: torch.Tensor
 
 
 def coefficients(size: int, target: int) -> tuple[np.ndarray, np.ndarray]:
@@ -149,29 +148,26 @@ def coefficients(size: int, target: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 @functools.lru_cache(maxsize=32)
-def _blocks(size: int, target: int, channels: int, device: torch.device) -> tuple[_Block, ...]:
-    """The filter as dense matrices along its diagonal band.
+def _blocks(size: int, target: int, channels: int, outputs: int, device: torch.device) -> tuple[_Block, ...]:
+    """The filter as dense matrices along its diagonal band, each for so many outputs (the last may hold zeros).
 
     `channels` > 1 interleaves them (a row of RGB pixels is one vector), so that no picture is transposed.
     """
     first, coefficient = coefficients(size, target)
     if coefficient.shape[1] >= _MAX_TAPS:
         raise FrameError(f"a side of {size} pixels is too large to be resized to {target}; scale it down first")
-    dtype = _exact_dtype(device)
     blocks = []
-    for begin in range(0, target, _BLOCK):
-        rows = range(begin, min(begin + _BLOCK, target))
+    for begin in range(0, target, outputs):
+        rows = range(begin, min(begin + outputs, target))
         start = int(first[begin])
         stop = min(size, max(int(first[row]) + coefficient.shape[1] for row in rows))
-        band = np.zeros((stop - start, len(rows)), np.int64)
+        band = np.zeros((stop - start, outputs), np.int64)
         for column, row in enumerate(rows):
             used = coefficient[row][: stop - int(first[row])]
             band[int(first[row]) - start :][: len(used), column] = used
-        high, low = (
-            torch.from_numpy(np.kron(part, np.eye(channels, dtype=np.int64))).to(device, dtype)
-            for part in (band >> _LOW_BITS, band % (1 << _LOW_BITS))
-        )
-        blocks.append(_Block(start, stop, high, low))
+        parts = [np.kron(part, np.eye(channels, dtype=np.int64)) for part in divmod(band, 1 << _LOW_BITS)]
+        weights = torch.from_numpy(np.concatenate(parts, axis=1)).to(device, _exact_dtype(device))
+        blocks.append(_Block(start, stop, weights))
     return tuple(blocks)
 
 
@@ -183,30 +179,23 @@ def _exact_dtype(device: torch.device) -> torch.dtype:
 def _resize_columns(picture: torch.Tensor, width: int) -> torch.Tensor:
     height, size, channels = picture.shape
     rows = picture.reshape(height, size * channels).to(_exact_dtype(picture.device))
-    blocks = _blocks(size, width, channels, picture.device)
-    high, low = rows.new_empty(2, height, width * channels).unbind(0)
-    done = 0
-    for block in blocks:
-        here = slice(done, done + block.high.shape[1])
+    blocks = _blocks(size, width, channels, _COLUMNS, picture.device)
+    parts = rows.new_empty(height, len(blocks), 2, _COLUMNS * channels)
+    for i, block in enumerate(blocks):
         seen = rows[:, block.start * channels : block.stop * channels]
-        torch.mm(seen, block.high, out=high[:, here])
-        torch.mm(seen, block.low, out=low[:, here])
-        done = here.stop
-    return _round(high, low).view(height, width, channels)
+        torch.mm(seen, block.weights, out=parts[:, i].flatten(1))
+    result = _round(*parts.unbind(2)).flatten(1)
+    return result[:, : width * channels].reshape(height, width, channels)
 
 
 def _resize_rows(picture: torch.Tensor, height: int) -> torch.Tensor:
     size, width, channels = picture.shape
     columns = picture.reshape(size, width * channels).to(_exact_dtype(picture.device))
-    high, low = columns.new_empty(2, height, width * channels).unbind(0)
-    done = 0
-    for block in _blocks(size, height, 1, picture.device):
-        here = slice(done, done + block.high.shape[1])
-        seen = columns[block.start : block.stop]
-        torch.mm(block.high.t(), seen, out=high[here])
-        torch.mm(block.low.t(), seen, out=low[here])
-        done = here.stop
-    return _round(high, low).view(height, width, channels)
+    blocks = _blocks(size, height, 1, _ROWS, picture.device)
+    parts = columns.new_empty(len(blocks), 2, _ROWS, width * channels)
+    for i, block in enumerate(blocks):
+        torch.mm(block.weights.t(), columns[block.start : block.stop], out=parts[i].flatten(0, 1))
+    return _round(*parts.unbind(1)).flatten(0, 1)[:height].view(height, width, channels)
 
 
 def _round(high: torch.Tensor, low: torch.Tensor) -> torch.Tensor:

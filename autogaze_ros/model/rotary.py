@@ -44,24 +44,33 @@ def turns_per_position(frequency: torch.Tensor) -> torch.Tensor:
 
 
 class Rotary:
-    """Cosines and sines of positions, on one device."""
+    """Turns of positions, on one device."""
 
     def __init__(self, config: RopeConfig, head_dim: int, device: torch.device) -> None:
         self.frequency = frequencies(config, head_dim).to(device)
         self.turns = turns_per_position(self.frequency.cpu()).to(device)
 
-    def __call__(self, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """int64 (n,) >= 0 -> cosine and sine, float32 (n, head_dim / 2)."""
+    def __call__(self, positions: torch.Tensor) -> torch.Tensor:
+        """int64 (n,) >= 0 -> cosine + i sine, complex64 (n, head_dim / 2)."""
         # The int64 product overflows on purpose: dropping whole turns is what keeps the angle exact.
         turn = (positions[:, None] * self.turns).double() * 2.0**-64
         exact = turn * (2 * math.pi)
         early = positions[:, None].float() * self.frequency
         angle = torch.where(positions[:, None] < FLOAT32_POSITIONS, early.double(), exact)
-        return angle.cos().float(), angle.sin().float()
+        return torch.complex(angle.cos().float(), angle.sin().float())
 
 
-def rotate(heads: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor) -> torch.Tensor:
-    """Turn (n, heads, head_dim) by the angles (n, head_dim / 2); channel i pairs with i + head_dim / 2."""
-    first, second = heads.chunk(2, dim=-1)
-    cosine, sine = cosine[:, None], sine[:, None]
-    return torch.cat([first * cosine - second * sine, second * cosine + first * sine], dim=-1)
+def rotate(heads: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
+    """Turn (n, heads, head_dim), whose pairs of channels are neighbours, by (n, head_dim / 2)."""
+    numbers = torch.view_as_complex(heads.float().unflatten(-1, (-1, 2)))
+    return torch.view_as_real(numbers * turns[:, None]).flatten(-2).to(heads.dtype)
+
+
+def neighbours_first(weight: torch.Tensor, head_dim: int) -> torch.Tensor:
+    """Reorder the outputs (out, in) of a query or key projection so that pairs of channels are neighbours.
+
+    The published weights pair channel i with i + head_dim / 2. Queries and keys reordered alike have the same
+    products, and a pair of neighbours is one complex number.
+    """
+    order = torch.arange(head_dim).view(2, -1).t().flatten()
+    return weight.unflatten(0, (-1, head_dim))[:, order].flatten(0, 1)
