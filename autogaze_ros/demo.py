@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from .replay.mcap_writer import McapWriter, type_store
+from .replay.video import VideoWriter
 
 
 def run_demo(out: Path, camera: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
@@ -110,7 +111,6 @@ def _table(figures: dict[str, Any]) -> Table:
 
 def write_video(bag: Path, video: Path, sheet: Path, rate: int = 30) -> int:
     """Write the overlays of a bag as a video and a 3 x 3 contact sheet; returns how many there were."""
-    import av
     from mcap.reader import make_reader
 
     def overlays() -> Any:
@@ -123,23 +123,11 @@ def write_video(bag: Path, video: Path, sheet: Path, rate: int = 30) -> int:
     count = sum(1 for _ in overlays())
     picked: list[NDArray[np.uint8]] = []
     wanted = {index * max(1, count - 1) // 8 for index in range(9)}
-    stream: Any = None
-    with av.open(str(video), "w") as container:
+    with VideoWriter(video, rate) as writer:
         for index, picture in enumerate(overlays()):
-            if stream is None:
-                stream = container.add_stream(
-                    "libx264", rate=rate, options={"crf": "20", "preset": "veryfast"}
-                )
-                # H.264 with subsampled colour needs even sides.
-                stream.height, stream.width = picture.shape[0] // 2 * 2, picture.shape[1] // 2 * 2
-                stream.pix_fmt = "yuv420p"
-            if picture.shape[:2] != (stream.height, stream.width):
-                picture = cv2.resize(picture, (stream.width, stream.height))
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="bgr24")))
+            written = writer.write(picture)
             if index in wanted:
-                picked.append(picture)
-        if stream is not None:
-            container.mux(stream.encode(None))
+                picked.append(written)
     if picked:
         blank = np.zeros_like(picked[0])
         cells = (picked + [blank] * 9)[:9]

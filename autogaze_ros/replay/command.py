@@ -87,14 +87,13 @@ def replay(
     ] = 10.0,
 ) -> None:
     """Gaze at every frame of recordings, with the node's own pipeline, and write bags, tables and a report."""
-    from ..gaze.sources import SourceError
+    from ..errors import AutogazeError
     from ..settings import SettingsError
-    from .clips import ClipError
     from .parameters import settings_from
     from .progress import Bars
     from .run import Options, ReplayError
     from .run import replay as run_replay
-    from .spread import ClusterError, Spread
+    from .spread import Spread
 
     if end is not None and end <= start:
         raise typer.BadParameter(f"--end {end:g} is not after --start {start:g}")
@@ -118,7 +117,7 @@ def replay(
     except ReplayError as error:
         print(f"autogaze replay: {error}", file=sys.stderr)
         raise typer.Exit(2) from None
-    except (ClipError, SourceError, ClusterError, OSError) as error:
+    except (AutogazeError, OSError) as error:
         print(f"autogaze replay: {error}", file=sys.stderr)
         raise typer.Exit(1) from None
     except KeyboardInterrupt:

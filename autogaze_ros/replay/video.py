@@ -30,8 +30,12 @@ class VideoWriter:
         #: pictures so far
         self.count = 0
 
-    def write(self, picture: NDArray[np.uint8]) -> None:
-        """Append a (H, W, 3) BGR picture, or one with transparency, of which the colours count."""
+    def write(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Append a (H, W, 3) BGR picture, or one with transparency, of which the colours count.
+
+        Returns:
+            The picture at the size of the video.
+        """
         picture = np.ascontiguousarray(picture[:, :, :3])
         if self._stream is None:
             # The number of threads shows in the bytes, so it is not left to the machine.
@@ -47,6 +51,7 @@ class VideoWriter:
         frame = self._av.VideoFrame.from_ndarray(picture, format="bgr24")
         self._container.mux(self._stream.encode(frame))
         self.count += 1
+        return picture
 
     def close(self) -> None:
         """Finish the file."""

@@ -1,0 +1,193 @@
+"""What a replay is to do: its options, and one run with its folder and its jobs for each input."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+from ..settings import Settings
+from .clips import ClipError
+from .finish import remove, remove_segments, slug
+from .gazer import Wanted
+from .reader import Problem, open_input
+from .spread import Spread
+from .summary import hashes
+from .work import Job
+
+SEGMENTS = "segments"
+PLAN = "plan.json"
+
+
+class ReplayError(ClipError):
+    """A replay that can't begin or go on; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is asked for."""
+
+    inputs: list[Path]
+    #: the run folder; of several inputs the folder of their run folders
+    out: Path
+    settings: Settings = field(default_factory=Settings)
+    #: image topics; all where empty
+    topics: list[str] = field(default_factory=list)
+    #: seconds after a recording's first message
+    start: float = 0.0
+    end: float | None = None
+    #: every so many images of a topic
+    every: int = 1
+    live: bool = False
+    #: of the live mode, in ms; measured where None
+    cost: float | None = None
+    overlay: bool = False
+    reconstruction: bool = False
+    video: bool = False
+    report: bool = True
+    resume: bool = False
+    overwrite: bool = False
+    #: images a second of a folder of images
+    rate: float = 30.0
+    #: seconds between two segments of the journal
+    checkpoint: float = 10.0
+    spread: Spread = field(default_factory=Spread)
+
+
+@dataclass
+class Run:
+    """One input and its run folder."""
+
+    input: Path
+    folder: Path
+    plan: dict[str, Any]
+    jobs: list[Job]
+    #: images of each topic, where known
+    counts: dict[str, int | None]
+    #: found when the input was opened
+    problems: list[Problem] = field(default_factory=list)
+    #: filled in by a thread while the work goes on
+    hashing: threading.Thread | None = None
+    summary: dict[str, Any] | None = None
+    error: str = ""
+
+
+def folders_of(options: Options) -> list[tuple[Path, Path]]:
+    """Each input with its run folder, named after it where there are several."""
+    if len(options.inputs) == 1:
+        return [(options.inputs[0], options.out)]
+    names: Counter[str] = Counter()
+    found = []
+    for path in options.inputs:
+        name = path.resolve().stem if path.is_file() else path.resolve().name
+        names[name] += 1
+        found.append((path, options.out / (f"{name}_{names[name]}" if names[name] > 1 else name)))
+    return found
+
+
+def lay_out(path: Path, folder: Path, options: Options) -> Run:
+    """Look at an input, make sure of its run folder and cut the work into jobs."""
+    with open_input(path, options.rate) as source:
+        topics = source.choose(options.topics)
+        files = source.files
+        counts = {topic: source.topics[topic].count for topic in topics}
+        problems = list(source.problems)
+    plan = {
+        "version": __version__,
+        "input": str(path),
+        "inputs": [{"name": file.name, "bytes": file.stat().st_size} for file in files],
+        "mode": {"name": "live" if options.live else "every-frame"}
+        | ({"cost": "given" if options.cost is not None else "measured"} if options.live else {}),
+        "cost": options.cost,
+        "selection": {
+            "topics": topics,
+            "start": options.start,
+            "end": options.end,
+            "every": options.every,
+        },
+        "settings": asdict(options.settings),
+        "pictures": [options.overlay, options.reconstruction, options.video],
+        "rate": options.rate,
+    }
+    _claim(folder, plan, options)
+    wanted = Wanted(options.overlay or options.video, options.reconstruction)
+    shared: dict[str, Any] = {
+        "settings": asdict(options.settings), "wanted": wanted, "start": options.start, "end": options.end,
+        "every": options.every, "live": options.live, "cost": options.cost, "rate": options.rate,
+        "checkpoint": options.checkpoint,
+    }  # fmt: skip
+    jobs = [
+        # Absolute, as a worker on a cluster has another working directory.
+        Job(
+            str(path.absolute()),
+            topic,
+            str(folder.absolute() / SEGMENTS / f"{number:02}_{slug(topic)}"),
+            **shared,
+        )
+        for number, topic in enumerate(topics)
+    ]
+    run = Run(path, folder, plan, jobs, counts, problems)
+    if (folder / "summary.json").exists():  # an earlier run was finished; there is nothing to go on with
+        run.summary = json.loads((folder / "summary.json").read_text())
+        run.jobs = []
+        remove_segments(folder / SEGMENTS)
+        return run
+
+    def hash_all() -> None:
+        run.plan["inputs"] = hashes(files)
+        run.plan["model_sha256"] = _model_hash(options.settings)
+
+    run.hashing = threading.Thread(target=hash_all, name="hashing", daemon=True)
+    run.hashing.start()
+    return run
+
+
+def _claim(folder: Path, plan: dict[str, Any], options: Options) -> None:
+    """Make the run folder, or take it over from an earlier run."""
+    if folder.exists() and not folder.is_dir():
+        raise ReplayError(f"{folder} is a file; name another folder with -o")
+    file = folder / PLAN
+    taken = file.exists() or (folder / "summary.json").exists()
+    if taken and options.overwrite:
+        file.unlink(missing_ok=True)
+        remove(folder, SEGMENTS)
+        taken = False
+    if taken and not options.resume:
+        what = "a finished run" if (folder / "summary.json").exists() else "a run that was interrupted"
+        raise ReplayError(f"{folder} holds {what}; --resume goes on with it, --overwrite starts anew")
+    if taken:
+        try:
+            before = json.loads(file.read_text())
+        except (OSError, ValueError) as error:
+            raise ReplayError(f"{folder} can't be gone on with: {error}; --overwrite starts anew") from error
+        different = [name for name in plan if before.get(name) != plan[name] and name != "input"]
+        if different:
+            raise ReplayError(
+                f"{folder} can't be gone on with, as it was begun with another {', '.join(different)}; "
+                "--overwrite starts anew"
+            )
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        draft = folder / f"{PLAN}.draft"
+        draft.write_text(json.dumps(plan, indent=2) + "\n")
+        draft.replace(file)
+    except OSError as error:
+        raise ReplayError(f"{folder} can't be written: {error}") from error
+
+
+def _model_hash(settings: Settings) -> str:
+    """SHA-256 of the model's weights; empty for sources without one."""
+    if settings.source != "autogaze":
+        return ""
+    weights = Path(settings.model).expanduser() / "model.safetensors"
+    try:
+        with weights.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""  # the source itself will say what is wrong
