@@ -110,6 +110,10 @@ class Gazer:
         except SourceError as error:
             entry.problems.append(Problem(item.topic, item.index, frame.stamp, "source", str(error)))
             return entry
+        except Exception as error:  # a fault in this program, after which the node goes on as well
+            text = f"a fault in this program: {error!r}"
+            entry.problems.append(Problem(item.topic, item.index, frame.stamp, "fault", text))
+            return entry
         seconds += time.perf_counter() - begun
         entry.row = _row(item, gaze, seconds)
         entry.messages = self._messages(item.topic, loaded.frame_id, frame, gaze)

@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import AutogazeError
-from ..gaze.sources import SourceError
 from .clips import ClipError
 from .work import Job, run_job
 
 #: What a job may fail with; anything else is a fault in this program.
-FAILURES = (ClipError, SourceError, OSError)
+FAILURES = (AutogazeError, OSError)
 #: Called with a job and the number of its images that are behind.
 TellJob = Callable[[Job, int], None]
 

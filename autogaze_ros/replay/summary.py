@@ -22,7 +22,7 @@ from .reader import Problem
 #: Identical pictures have no finite PSNR; so many dB stand for them in means, as nothing differs there.
 IDENTICAL = 100.0
 #: Causes of problems after which the image was not used.
-DROPPING = frozenset(("size", "step", "short", "encoding", "undecodable", "message", "source"))
+DROPPING = frozenset(("size", "step", "short", "encoding", "undecodable", "message", "source", "fault"))
 
 
 def hashes(files: Iterable[Path]) -> list[dict[str, Any]]:

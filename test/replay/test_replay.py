@@ -185,8 +185,34 @@ def test_killed_in_the_middle_and_resumed_it_ends_the_same(tmp_path: Path, setti
     assert contents(killed) == contents(tmp_path / "whole")
 
 
-def test_without_a_stored_state_it_goes_on_from_the_last_fresh_start(tmp_path: Path, monkeypatch):
-    """As a model's source does, whose state is not stored."""
+def test_a_models_replay_that_was_interrupted_goes_on_from_the_last_fresh_start(tmp_path: Path, monkeypatch):
+    """Its state is not stored."""
+    pytest.importorskip("torch", reason="the source autogaze needs torch")
+    bag = drawn(tmp_path / "bag", frames=12)
+    tiny = str(Path(__file__).parents[1] / "data" / "tiny")
+    settings = Settings(
+        source="autogaze", model=tiny, device="cpu", loss_threshold=-100, budget=3, keyframe_budget=9
+    )
+    run(bag, tmp_path / "whole", settings=settings)
+    assert {line["tokens"] for line in table(tmp_path / "whole", "frames.csv")} == {"9", "3"}
+    summary = json.loads((tmp_path / "whole/summary.json").read_text())
+    assert (summary["source"]["model"], len(summary["source"]["model_sha256"])) == ("tiny", 64)
+    step, count = Pipeline.step, iter(range(100))
+
+    def failing(self, frame):
+        if next(count) == 11:
+            raise KeyboardInterrupt
+        return step(self, frame)
+
+    monkeypatch.setattr(Pipeline, "step", failing)
+    with pytest.raises(KeyboardInterrupt):
+        run(bag, tmp_path / "cut", checkpoint=0.0, settings=settings)
+    run(bag, tmp_path / "cut", resume=True, settings=settings)
+    assert next(count) == 12 + 3, "the last frame, and the two since the cut once more"
+    assert contents(tmp_path / "cut") == contents(tmp_path / "whole")
+
+
+def test_without_a_stored_state_pictures_go_on_as_well(tmp_path: Path, monkeypatch):
     bag = drawn(tmp_path / "bag", frames=60)
     options = {"settings": Settings(cut_threshold=20, reconstruction_fill="source"), "reconstruction": True}
     run(bag, tmp_path / "whole", **options)
@@ -314,6 +340,21 @@ def test_live_drops_what_a_busy_worker_would(bag: Path, tmp_path: Path):
     measured = run(bag, tmp_path / "measured", **options)
     assert measured["mode"]["cost"] == "measured"
     assert measured["mode"]["cost_ms"]["/front/image_raw"] > 0
+
+
+def test_a_fault_costs_one_frame(bag: Path, tmp_path: Path, monkeypatch):
+    """As in the node."""
+    step = Pipeline.step
+
+    def failing(self, frame):
+        self._failed = frame.stamp == START + 7 * STEP
+        return 1 / 0 if self._failed else step(self, frame)
+
+    monkeypatch.setattr(Pipeline, "step", failing)
+    summary = run(bag, tmp_path / "out", topics=["front/image_raw"])
+    assert summary["dropped"] == {"fault": 1}
+    assert summary["frames"] == 39
+    assert "ZeroDivisionError" in table(tmp_path / "out", "problems.csv")[0]["text"]
 
 
 def test_one_bad_input_among_several(bag: Path, tmp_path: Path):
