@@ -135,11 +135,12 @@ def parameters() -> None:
 
 
 @app.command("model-info")
-def model_info(path: Annotated[Path, typer.Argument(help="Model folder.")]) -> None:
+def model_info(path: Annotated[str, typer.Argument(help="Model folder, or builtin.")]) -> None:
     """Say what a model folder holds; fails where it can't be loaded."""
     from .model import info
+    from .resources import model_folder
 
-    for name, value in info(path).items():
+    for name, value in info(model_folder(path)).items():
         print(f"{name.replace('_', ' ')}: {value}")
 
 

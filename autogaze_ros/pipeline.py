@@ -7,7 +7,6 @@ from collections import Counter, deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from .gaze.metrics import psnr_from_error
 from .gaze.receiver import TokenReceiver
 from .gaze.sources import Gaze, GazeSource, GreedySource, Look, PatchDiffSource, step_together
 from .gaze.tiling import Tiling, share_out
+from .resources import model_folder
 from .settings import Settings
 
 
@@ -35,7 +35,7 @@ def make_source(settings: Settings, say: Callable[[str], None] = lambda _: None)
     if settings.source == "autogaze":
         from .gaze.sources.autogaze import AutoGazeSource
 
-        folder = Path(settings.model).expanduser()
+        folder = model_folder(settings.model)
         return AutoGazeSource(folder, settings.device, settings.dtype, settings.window, settings.history, say)
     if settings.source == "patch_diff":
         return PatchDiffSource(settings.layout)

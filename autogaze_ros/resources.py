@@ -1,4 +1,4 @@
-"""Where the package's own files are: message definitions, configuration, the transport's profile."""
+"""Where the package's own files are: messages, configuration, the transport's profile, the built-in model."""
 
 from __future__ import annotations
 
@@ -24,6 +24,11 @@ def share_folder() -> Path:
     raise FileNotFoundError(
         f"the package's msg folder is in none of {', '.join(map(str, candidates))}; install autogaze_ros again"
     )
+
+
+def model_folder(name: str) -> Path:
+    """The folder that the parameter ``model`` names: ``builtin`` is the model that comes with the package."""
+    return Path(__file__).parent / "weights" / "builtin" if name == "builtin" else Path(name).expanduser()
 
 
 def transport_environment() -> dict[str, str]:

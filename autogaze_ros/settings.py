@@ -66,7 +66,7 @@ class Settings:
     source: str = _setting("greedy", "What chooses where to look.", choices=SOURCES, live=False)
     model: str = _setting(
         "",
-        "Model folder for the source autogaze (config.json, preprocessor_config.json, model.safetensors).",
+        "Model folder for the source autogaze (config.json, preprocessor_config.json, model.safetensors), or builtin.",
         live=False,
     )
     fallback: bool = _setting(

@@ -50,7 +50,7 @@ class AutoGazeSource:
 
         if str(folder) in ("", "."):
             raise SourceError(
-                "the source autogaze needs the parameter model: a folder with model.safetensors"
+                "the source autogaze needs the parameter model: a folder with model.safetensors, or builtin"
             )
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
