@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
+from ..resources import model_folder
 from ..settings import Settings
 from .clips import ClipError
 from .finish import remove, remove_segments, slug
@@ -185,7 +186,7 @@ def _model_hash(settings: Settings) -> str:
     """SHA-256 of the model's weights; empty for sources without one."""
     if settings.source != "autogaze":
         return ""
-    weights = Path(settings.model).expanduser() / "model.safetensors"
+    weights = model_folder(settings.model) / "model.safetensors"
     try:
         with weights.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
