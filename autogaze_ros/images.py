@@ -9,6 +9,7 @@ cv_bridge where it is installed and works, through OpenCV otherwise, with equal 
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import subprocess
 import sys
@@ -121,7 +122,8 @@ def frame_from_compressed(message: ImageLike) -> Frame:
     pixels = None
     if whole:
         # The camera's own pixel grid counts, whatever way up an EXIF tag would show it.
-        pixels = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        with contextlib.suppress(cv2.error):  # such as a header that claims a size beyond all bounds
+            pixels = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     if pixels is None:
         raise ImageError(
             "undecodable",
@@ -156,6 +158,8 @@ def _packed(message: ImageLike, width: int, height: int) -> tuple[NDArray[np.uin
     channels, depth, conversion = _PACKED[encoding]
     if channels == 2 and width % 2:
         raise ImageError("size", f"a {encoding} image needs an even width, got {width}")
+    if encoding.startswith("bayer") and min(width, height) < 4:
+        raise ImageError("size", f"a {encoding} image needs at least 4 x 4 pixels, got {width} x {height}")
     data = _data(message, width * channels * depth, height)
     step = int(message.step)
     if conversion is None:

@@ -16,10 +16,10 @@ from .gaze.frame import Frame, Image
 from .gaze.gaze_frame import GazeFrame
 from .gaze.metrics import psnr_from_error
 from .gaze.receiver import TokenReceiver
-from .gaze.sources import Gaze, GazeSource, GreedySource, Look, PatchDiffSource, step_together
+from .gaze.sources import Gaze, GazeSource, GreedySource, Look, PatchDiffSource, run_all, step_together
 from .gaze.tiling import Tiling, share_out
 from .resources import model_folder
-from .settings import Settings
+from .settings import Settings, SettingsError
 
 
 def make_source(settings: Settings, say: Callable[[str], None] = lambda _: None) -> GazeSource:
@@ -48,11 +48,20 @@ class Pipeline:
     Args:
         settings: may be replaced between frames; those that apply on configure count at construction only.
         source: what chooses; made from the settings where not given.
+
+    Raises:
+        SettingsError: tiles that overlap by more than the source's window allows.
     """
 
     def __init__(self, settings: Settings, source: GazeSource | None = None) -> None:
         self.settings = settings
         self.source = source if source is not None else make_source(settings)
+        try:
+            Tiling(self.source.layout, 1, 1, settings.resolution, settings.tile_overlap)
+        except ValueError as error:
+            raise SettingsError(
+                f"tile_overlap does not fit the source {self.source.name}: {error}"
+            ) from error
         #: how often the stream started afresh, by cause
         self.resets: Counter[str] = Counter()
         self._resolution, self._overlap = settings.resolution, settings.tile_overlap
@@ -134,6 +143,7 @@ class Pipeline:
         if tiling is None or (tiling.width, tiling.height) != (frame.width, frame.height):
             tiling = Tiling(self.source.layout, frame.width, frame.height, self._resolution, self._overlap)
             self._tiling = tiling
+            del self._sources[tiling.count :], self._receivers[tiling.count :]
             for _ in range(len(self._sources), tiling.count):
                 self._sources.append(self.source.another())
                 self._receivers.append(TokenReceiver(self.source.layout))
@@ -147,15 +157,18 @@ class Pipeline:
         receivers = self._receivers[: len(frames)]
         size = self.source.layout.size
 
-        def observe(receiver: TokenReceiver, frame: Frame) -> None:
-            receiver.observe(frame.working(size))
+        def observe(tile: tuple[TokenReceiver, Frame]) -> None:
+            tile[0].observe(tile[1].working(size))
 
-        list((self._pool.map if self._pool else map)(observe, receivers, frames))
+        run_all(observe, list(zip(receivers, frames, strict=True)), self._pool)
         limits = self.settings.limits(keyframe)
-        budgets = [limits.budget] * len(frames)
+        # A keyframe's budget is the frame's: tiles share it, and none gets less than in other frames.
+        steady = self.settings.limits(False).budget
+        most = max(steady, limits.budget // len(frames)) if keyframe else limits.budget
+        budgets = [most] * len(frames)
         if self.settings.total_budget:
             errors = np.array([receiver.errors.sum() for receiver in receivers])
-            budgets = share_out(self.settings.total_budget, errors, limits.budget)
+            budgets = share_out(self.settings.total_budget, errors, most)
         if keyframe:
             self._stale = set(range(len(frames)))
         # A tile that gets no token on a keyframe starts afresh once it gets some.
@@ -182,9 +195,9 @@ class Pipeline:
         boxes = tiling.boxes(tile, gaze.ids)
         keep = np.arange(len(tile))
         if tiling.count > 1:
-            keep = np.sort(np.unique(boxes, axis=0, return_index=True)[1])
-            # Cells wholly on the repeated edge show nothing of the image.
-            keep = keep[(boxes[keep, 0] < boxes[keep, 2]) & (boxes[keep, 1] < boxes[keep, 3])]
+            keep = np.sort(np.unique(tiling.keys(tile, gaze.ids), axis=0, return_index=True)[1])
+        # Cells wholly on the repeated edge of tile_exact show nothing of the image.
+        keep = keep[(boxes[keep, 0] < boxes[keep, 2]) & (boxes[keep, 1] < boxes[keep, 3])]
         error = sum(float(receiver.errors.sum()) for receiver in self._receivers[: tiling.count])
         return GazeFrame(
             stamp=frame.stamp,

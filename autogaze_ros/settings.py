@@ -100,7 +100,10 @@ class Settings:
     )
     budget: int = _setting(20, "Most tokens a frame.", low=1, high=265)
     keyframe_budget: int = _setting(
-        198, "Most tokens of a keyframe (the first frame, and after each reset).", low=1, high=265
+        198,
+        "Most tokens of a keyframe (the first frame, and after each reset); tiles share it, with at least budget each.",
+        low=1,
+        high=265,
     )
     target_psnr: float = _setting(
         40.0,
@@ -139,7 +142,11 @@ class Settings:
         live=False,
     )
     tile_overlap: int = _setting(
-        0, "Pixels that neighbouring tiles share; below half a tile.", low=0, high=447, live=False
+        0,
+        "Pixels that neighbouring tiles share, below half a tile; cells that coincide (16s) are published once.",
+        low=0,
+        high=447,
+        live=False,
     )
     total_budget: int = _setting(
         0, "Most tokens of a tiled frame, shared out by need; 0: each tile its budget.", low=0, high=1_000_000

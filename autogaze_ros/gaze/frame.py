@@ -54,8 +54,8 @@ class Frame:
     def working(self, size: int) -> Image:
         """(size, size, 3) uint8 RGB: the whole frame squeezed into a square, computed once a size.
 
-        The filter is bilinear with antialias, as the AutoGaze model's own preprocessing, so that every
-        source and every figure of quality sees the same picture.
+        The filter is bilinear with antialias, as in the AutoGaze model's preprocessing; a large frame is
+        halved by averaging first, for speed.
         """
         if size not in self._working:
             self._working[size] = _shrink(self.pixels, size, self.order)

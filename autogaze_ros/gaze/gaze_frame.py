@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -105,9 +106,9 @@ class GazeFrame:
         return self.tiling.cells(self.tiles, self.ids)
 
     @property
-    def unit_boxes(self) -> FloatArray:
-        """(N, 4) float32 x0, y0, x1, y1 of each box in units of the image, 0..1."""
-        return (self.boxes / np.array([self.width, self.height] * 2)).astype(np.float32)
+    def unit_boxes(self) -> NDArray[np.float64]:
+        """(N, 4) float64 x0, y0, x1, y1 of each box in units of the image, 0..1."""
+        return self.boxes / np.array([self.width, self.height] * 2, np.float64)
 
     def bitmaps(self, style: MaskStyle = "native") -> list[NDArray[np.bool_]]:
         """The mask as bool grids of (rows, cols), coarse to fine.
@@ -136,6 +137,26 @@ class GazeFrame:
             for layer, bitmap in zip(layers, window, strict=True):
                 layer[tile // cols, :, tile % cols] = bitmap
         return [layer.reshape(rows * layer.shape[1], cols * layer.shape[3]) for layer in layers]
+
+    def array_fields(self) -> dict[str, Any]:
+        """What a FixationArray message says besides header and fixations, by field name."""
+        return {
+            "width": self.width, "height": self.height,
+            "tile_rows": self.tiling.rows, "tile_cols": self.tiling.cols,
+            "source": self.source, "model": self.model,
+            "frame_index": self.frame_index % 2**32, "keyframe": self.keyframe,
+            "token_ratio": self.token_ratio, "gaze_ratio": self.gaze_ratio, "update_ratio": self.update_ratio,
+            "predicted_loss": self.predicted_loss, "measured_loss": self.measured_loss, "psnr": self.psnr,
+        }  # fmt: skip
+
+    def mask_fields(self, style: MaskStyle) -> dict[str, Any]:
+        """What a GazeMask message says besides header and layers, by field name."""
+        width, height, step_x, step_y = self.tiling.window
+        return {
+            "width": self.width, "height": self.height, "style": style,
+            "tile_rows": self.tiling.rows, "tile_cols": self.tiling.cols,
+            "tile_width": width, "tile_height": height, "tile_step_x": step_x, "tile_step_y": step_y,
+        }  # fmt: skip
 
     def styled_boxes(self, style: MaskStyle = "native") -> tuple[IntArray, IntArray]:
         """The cells of a style for drawing: (M, 4) boxes and (M,) scale indices, coarse before fine.

@@ -222,7 +222,7 @@ def sparse_patches(image: Array, gaze: GazeFrame, pad_to: int | None = None) -> 
 
     pixels = np.asarray(_numpy(image))
     frame = Frame(pixels)
-    if gaze.tiling.count > 1:
+    if gaze.tiling.resolution != "resize":
         raise ValueError("a tiled gaze has several working images: read out each tile by itself")
     if (frame.width, frame.height) != (gaze.width, gaze.height):
         raise ValueError(

@@ -96,6 +96,22 @@ class Tiling:
         y = self._span(tile // self.cols, row, grid, self.height, self.canvas[1])
         return np.stack([x[0], y[0], x[1], y[1]], axis=1).astype(np.int32)
 
+    def keys(self, tiles: ArrayLike, ids: ArrayLike) -> Index:
+        """(N, 3): where a cell lies on the canvas; equal for the cells of two windows that are the same there."""
+        tile = np.asarray(tiles, np.int64)
+        _, grid, row, col = self.layout.locate(ids).astype(np.int64).T
+        x = tile % self.cols * self._stride * grid + col * self.layout.size
+        y = tile // self.cols * self._stride * grid + row * self.layout.size
+        return np.stack([grid, x, y], axis=1)
+
+    @property
+    def window(self) -> tuple[float, float, float, float]:
+        """Width and height of a window, and the distances between windows, all in source pixels."""
+        exact = self.resolution == "tile_exact"
+        x, y = (1.0, 1.0) if exact else (self.width / self.canvas[0], self.height / self.canvas[1])
+        size, stride = self.layout.size, self._stride
+        return size * x, size * y, stride * x, stride * y
+
     def cells(self, tiles: ArrayLike, ids: ArrayLike) -> FloatArray:
         """(N, 4) float32: centre x, centre y, width and height of tokens' exact cells in units of the image."""
         tile = np.asarray(tiles, np.int64)

@@ -14,13 +14,13 @@ from .reconstruction import Reconstruction
 from .views import VIEWS, draw_view
 
 
-def draw_gallery(out: Path, video: Path | None, number: int, settings: Settings) -> None:
+def draw_gallery(out: Path, video: Path | None, number: int | None, settings: Settings) -> None:
     """Gaze at a clip up to a frame and write that frame's views as JPEG files, the transparent one as PNG.
 
     Args:
         out: folder.
         video: the clip; the drawn one where None.
-        number: of the frame, from 0.
+        number: of the frame, from 0; None takes frame 100, or the last one of a shorter clip.
         settings: of the pipeline.
 
     Raises:
@@ -32,10 +32,11 @@ def draw_gallery(out: Path, video: Path | None, number: int, settings: Settings)
         frame = Frame(picture, stamp=round(index / clip.rate * 1e9))
         gaze = pipeline.step(frame)
         output = reconstruction.update(frame, gaze)
-        if index == number:
+        if index == (100 if number is None else number):
             break
     else:
-        raise ClipError(f"the clip ends before frame {number}")
+        if number is not None:
+            raise ClipError(f"the clip ends before frame {number}")
     out.mkdir(parents=True, exist_ok=True)
     for view in VIEWS:
         drawn = draw_view(view, frame, gaze, output, settings.mask_style, settings.opacity)

@@ -90,16 +90,24 @@ def write(image: Picture, text: str, colour: tuple[int, int, int]) -> None:
     cv2.putText(image, text, (height // 2, height * 3 // 2), FONT, size, colour, 1, cv2.LINE_AA)
 
 
-def draw_caption(image: Picture, gaze: GazeFrame, order: ChannelOrder) -> None:
-    """Write tokens by scale, gaze ratio and PSNR into the upper left corner, in place; on a tiny image nothing."""
+def draw_caption(image: Picture, gaze: GazeFrame, order: ChannelOrder, decibels: float | None = None) -> None:
+    """Write tokens by scale, gaze ratio and PSNR into the upper left corner, in place; on a tiny image nothing.
+
+    Args:
+        image: to write on.
+        gaze: of the image.
+        order: of the image's channels.
+        decibels: PSNR to write; that of the token reconstruction where None.
+    """
     height, width = image.shape[:2]
     if min(height, width) < 96:
         return
     size = max(0.4, min(height / 900, width / 1200))
     font, weight = FONT, max(1, round(size * 1.6))
     line, margin = round(30 * size), round(10 * size)
-    decibels = "identical" if math.isinf(gaze.psnr) else f"{gaze.psnr:.1f} dB"
-    title = f"{len(gaze)} tokens  {gaze.gaze_ratio:.0%} seen  {decibels}" + ("  KEY" if gaze.keyframe else "")
+    decibels = gaze.psnr if decibels is None else decibels
+    quality = "identical" if math.isinf(decibels) else f"{decibels:.1f} dB"
+    title = f"{len(gaze)} tokens  {gaze.gaze_ratio:.0%} seen  {quality}" + ("  KEY" if gaze.keyframe else "")
     counts = np.bincount(gaze.layout.locate(gaze.ids)[:, 0], minlength=len(gaze.layout.grids))
     entries = [
         (f"{grid}x{grid}: {count}", scale)

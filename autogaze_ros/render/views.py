@@ -61,7 +61,8 @@ def draw_view(
     if view == "interframe":
         picture = reconstruction.copy()
         if annotate:
-            draw_caption(picture, gaze, frame.order)
+            shown = psnr(picture, np.ascontiguousarray(frame.pixels))
+            draw_caption(picture, gaze, frame.order, shown)
         return picture
     if view == "side_by_side":
         return side_by_side(frame, gaze, reconstruction, style, annotate)
@@ -143,7 +144,7 @@ def side_by_side(
     outline(mask, small, np.full(len(small), -1), frame.order)
     panels = [image.copy(), mask, output.copy()]
     if annotate:
-        decibels = psnr(output, image)
+        decibels = psnr(np.ascontiguousarray(reconstruction), np.ascontiguousarray(frame.pixels))
         texts = ("input", f"{len(gaze)} tokens, {gaze.gaze_ratio:.0%}", f"output, {decibels:.1f} dB")
         for panel, text in zip(panels, texts, strict=True):
             write(panel, text, (255, 255, 255))

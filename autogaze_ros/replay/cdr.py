@@ -30,24 +30,7 @@ def header(stamp: int, frame_id: str) -> Any:
 
 def fixations_cdr(gaze: GazeFrame, head: Any) -> bytes:
     """A FixationArray of a gaze."""
-    message = type_store().types[FIXATIONS](
-        header=head,
-        width=gaze.width,
-        height=gaze.height,
-        tile_rows=gaze.tiling.rows,
-        tile_cols=gaze.tiling.cols,
-        source=gaze.source,
-        model=gaze.model,
-        frame_index=gaze.frame_index % 2**32,
-        keyframe=gaze.keyframe,
-        token_ratio=gaze.token_ratio,
-        gaze_ratio=gaze.gaze_ratio,
-        update_ratio=gaze.update_ratio,
-        predicted_loss=gaze.predicted_loss,
-        measured_loss=gaze.measured_loss,
-        psnr=gaze.psnr,
-        fixations=[],
-    )
+    message = type_store().types[FIXATIONS](header=head, fixations=[], **gaze.array_fields())
     # The fixations come last: their number, then their rows as they lie in memory.
     empty = bytes(type_store().serialize_cdr(message, FIXATIONS))
     return empty[:-4] + struct.pack("<I", len(gaze)) + fixation_rows(gaze).tobytes()
@@ -65,9 +48,7 @@ def mask_cdr(gaze: GazeFrame, style: MaskStyle, head: Any) -> bytes:
         layer(rows=bitmap.shape[0], cols=bitmap.shape[1], bits=np.packbits(bitmap))
         for bitmap in gaze.bitmaps(style)
     ]
-    message = type_store().types[MASK](
-        header=head, width=gaze.width, height=gaze.height, style=style, layers=layers
-    )
+    message = type_store().types[MASK](header=head, layers=layers, **gaze.mask_fields(style))
     return bytes(type_store().serialize_cdr(message, MASK))
 
 

@@ -13,7 +13,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from ..gaze.gaze_frame import GazeFrame
 
 #: Causes of dropped frames, in the order of the report; bad images add theirs.
-DROP_CAUSES = ("overload", "transport", "disabled", "image", "source", "publish")
+DROP_CAUSES = ("overload", "transport", "disabled", "image", "source", "publish", "fault")
 
 
 class Statistics:

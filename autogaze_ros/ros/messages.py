@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import math
 from typing import Any
 
 import numpy as np
@@ -42,24 +43,7 @@ class FixationWriter:
             fixation.confidence = confidence
             fixation.predicted_loss = loss
             fixations.append(fixation)
-        return FixationArray(
-            header=header,
-            width=gaze.width,
-            height=gaze.height,
-            source=gaze.source,
-            model=gaze.model,
-            tile_rows=gaze.tiling.rows,
-            tile_cols=gaze.tiling.cols,
-            frame_index=gaze.frame_index % 2**32,
-            keyframe=gaze.keyframe,
-            token_ratio=gaze.token_ratio,
-            gaze_ratio=gaze.gaze_ratio,
-            update_ratio=gaze.update_ratio,
-            predicted_loss=gaze.predicted_loss,
-            measured_loss=gaze.measured_loss,
-            psnr=gaze.psnr,
-            fixations=fixations,
-        )
+        return FixationArray(header=header, fixations=fixations, **gaze.array_fields())
 
 
 def _place(gaze: GazeFrame, index: int) -> Fixation:
@@ -91,7 +75,7 @@ def fixations_from_numpy(rows: NDArray[Any]) -> list[Fixation]:
 def mask_message(gaze: GazeFrame, style: MaskStyle, header: Any) -> GazeMask:
     """The mask of a gaze in one of the styles, one packed bitmap a layer."""
     layers = mask_layers_from_numpy(gaze.bitmaps(style))
-    return GazeMask(header=header, width=gaze.width, height=gaze.height, style=style, layers=layers)
+    return GazeMask(header=header, layers=layers, **gaze.mask_fields(style))
 
 
 def mask_layers_from_numpy(bitmaps: list[NDArray[np.bool_]]) -> list[MaskLayer]:
@@ -120,3 +104,23 @@ def mask_to_numpy(message: GazeMask) -> list[NDArray[np.bool_]]:
             )
         bitmaps.append(np.unpackbits(bits, count=count).astype(bool).reshape(layer.rows, layer.cols))
     return bitmaps
+
+
+def mask_to_pixels(message: GazeMask) -> NDArray[np.uint8]:
+    """(height, width) uint8: 255 in the source pixels that the mask's cells touch, as ``~/mask_image``.
+
+    Raises:
+        ValueError: a layer with too few bits.
+    """
+    image = np.zeros((message.height, message.width), np.uint8)
+    for bitmap in mask_to_numpy(message):
+        rows, cols = bitmap.shape[0] // message.tile_rows, bitmap.shape[1] // message.tile_cols
+        high, wide = message.tile_height / rows, message.tile_width / cols
+        for row, col in np.argwhere(bitmap).tolist():
+            top = row // rows * message.tile_step_y + row % rows * high
+            left = col // cols * message.tile_step_x + col % cols * wide
+            # A millionth of a pixel, so that a cell that ends on a pixel's edge stays out of the next pixel.
+            y0, y1 = math.floor(top + 1e-6), math.ceil(top + high - 1e-6)
+            x0, x1 = math.floor(left + 1e-6), math.ceil(left + wide - 1e-6)
+            image[y0:y1, x0:x1] = 255
+    return image

@@ -7,6 +7,7 @@ import traceback
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from sensor_msgs.msg import CompressedImage, Image
@@ -37,7 +38,7 @@ class GazeNode(LifecycleNode):
 
     def __init__(self, **options: Any) -> None:
         super().__init__("gaze_node", **options)
-        self._settings = NodeSettings(self, self._unconfigured, self._settings_changed)
+        self._settings = NodeSettings(self, self._unconfigured)
         self._statistics = Statistics()
         self._pipeline: Pipeline | None = None
         self._outputs: Outputs | None = None
@@ -53,8 +54,10 @@ class GazeNode(LifecycleNode):
         self.create_service(SetBool, "~/set_enabled", self._on_set_enabled)
         # Plain publisher: an inactive node tells that it is.
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 1)
-        self.create_timer(1.0, self._report)
-        self._autostart = self.create_timer(0.0, self._on_autostart)
+        # Steady time, as a report is due most when a simulation or a bag stands still.
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(1.0, self._report, clock=steady)
+        self._autostart = self.create_timer(0.0, self._on_autostart, clock=steady)
 
     # Lifecycle
 
@@ -206,7 +209,15 @@ class GazeNode(LifecycleNode):
     # Work, on the worker's thread
 
     def _work(self, item: tuple[Any, int]) -> None:
-        message, arrived = item
+        try:
+            self._answer(*item)
+        except Exception:  # a fault in this program: tell all, stay up
+            self._statistics.drop("fault")
+            self._complain(
+                f"an image was dropped by a fault in this node:\n{traceback.format_exc()}", "fault"
+            )
+
+    def _answer(self, message: Any, arrived: int) -> None:
         pipeline, outputs, statistics = self._pipeline, self._outputs, self._statistics
         if pipeline is None or outputs is None:
             return
@@ -225,12 +236,6 @@ class GazeNode(LifecycleNode):
         except SourceError as error:
             statistics.drop("source")
             self._complain(f"image dropped: {error}", "source")
-            return
-        except Exception:  # a fault in this program: tell all, stay up
-            statistics.drop("source")
-            self._complain(
-                f"image dropped by a fault in this node, please report it:\n{traceback.format_exc()}", "fault"
-            )
             return
         if gaze.keyframe and gaze.keyframe_cause not in ("interval", "start"):
             self._say_reset(gaze.keyframe_cause)
@@ -255,7 +260,7 @@ class GazeNode(LifecycleNode):
 
     def _say_reset(self, cause: str) -> None:
         words = {
-            "stamp": "a stamp went back (a bag that loops, or a clock that was set)",
+            "stamp": "a stamp went back (a bag that loops, a clock that was set, or several publishers on the topic)",
             "size": "the image size changed",
             "encoding": "the encoding changed",
             "gap": "no image came for long",
@@ -281,9 +286,6 @@ class GazeNode(LifecycleNode):
         self._enabled = request.data
         response.success, response.message = True, "gazing" if request.data else "images are dropped"
         return response
-
-    def _settings_changed(self, settings: Settings) -> None:
-        self.get_logger().debug(f"settings: {settings}")
 
     def _report(self) -> None:
         pipeline, settings = self._pipeline, self._settings.current

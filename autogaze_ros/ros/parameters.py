@@ -21,30 +21,33 @@ class NodeSettings:
     Args:
         node: declares the parameters.
         may_change_all: tells whether settings that apply on configure may change now.
-        changed: called with the new settings after a change.
     """
 
-    def __init__(
-        self, node: Any, may_change_all: Callable[[], bool], changed: Callable[[Settings], None]
-    ) -> None:
+    def __init__(self, node: Any, may_change_all: Callable[[], bool]) -> None:
         self.current = Settings()
         #: what is wrong with the values given at start, by parameter
         self.problems: dict[str, str] = {}
         self._may_change_all = may_change_all
-        self._changed = changed
-        for name, (default, spec) in specs().items():
-            self._declare(node, name, default, spec)
+        values = {name: self._declare(node, name, *entry) for name, entry in specs().items()}
+        try:
+            self.current = self.current.replaced(values)  # as a whole: some settings bound each other
+        except SettingsError:
+            for name, value in values.items():
+                try:
+                    self.current = self.current.replaced({name: value})
+                except SettingsError as error:
+                    self.problems[name] = str(error)
         node.add_on_set_parameters_callback(self._on_set)
 
-    def _declare(self, node: Any, name: str, default: Any, spec: Spec) -> None:
+    def _declare(self, node: Any, name: str, default: Any, spec: Spec) -> Any:
         descriptor = _descriptor(default, spec)
         try:
-            value = node.declare_parameter(name, default, descriptor).value
-            self.current = self.current.replaced({name: value})
-        except (InvalidParameterValueException, SettingsError) as error:
+            return node.declare_parameter(name, default, descriptor).value
+        except InvalidParameterValueException as error:
             self.problems[name] = str(error)
             if not node.has_parameter(name):
                 node.declare_parameter(name, default, descriptor, ignore_override=True)
+            return default
 
     def _on_set(self, parameters: list[Parameter]) -> SetParametersResult:
         table = specs()
@@ -67,7 +70,6 @@ class NodeSettings:
         for name in values:
             self.problems.pop(name, None)
         self.current = settings
-        self._changed(settings)
         return SetParametersResult(successful=True)
 
 

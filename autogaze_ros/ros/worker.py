@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import traceback
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -13,7 +14,7 @@ class NewestWorker(Generic[Item]):
     """Calls ``work`` on its own thread with the newest item handed in; an item not yet begun gives way to a newer one.
 
     Args:
-        work: called with one item at a time. What it raises ends the thread, so it should not raise.
+        work: called with one item at a time. What it raises is printed, and the next item is worked on.
         name: of the thread, as debuggers show it.
     """
 
@@ -50,4 +51,7 @@ class NewestWorker(Generic[Item]):
                 if self._stopping:
                     return
                 item = self._pending.pop()
-            self._work(item)
+            try:
+                self._work(item)
+            except Exception:  # one item's fault must not end the work on all that follow
+                traceback.print_exc()

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autogaze_ros.gaze import Frame, GazeFrame
+from autogaze_ros.gaze import Frame, GazeFrame, TokenLayout
 from autogaze_ros.gaze.readout import (
     batch_tokens,
     block_causal_mask,
@@ -60,6 +60,22 @@ def test_a_box_that_ends_on_an_edge_stays_in_its_cells(kind):
         [1, 0],
         [1, 1],
     ]
+
+
+@pytest.mark.parametrize("grid", [14, 28, 56, 70, 112, 224])
+def test_every_token_touches_the_cells_that_whole_numbers_say(grid: int):
+    """No rounding may add a cell."""
+    layout = TokenLayout()
+    for size in (224, 448, 896, 1120, 1792):
+        for x0, y0, x1, y1 in layout.boxes(np.arange(layout.count), size, size).tolist():
+            cells = boxes_to_cells(np.array([[x0, y0, x1, y1]]) / size, (grid, grid))
+            rows, cols = -(-y1 * grid // size) - y0 * grid // size, -(-x1 * grid // size) - x0 * grid // size
+            assert len(cells) == rows * cols
+
+
+def test_unit_boxes_keep_the_boxes_exactly(looked):
+    _, gaze = looked
+    np.testing.assert_allclose(gaze.unit_boxes * np.array([500, 300] * 2), gaze.boxes, rtol=1e-14)
 
 
 @BOTH
@@ -176,6 +192,7 @@ def test_patches_of_another_image_or_too_many_are_an_error(looked):
         sparse_patches(picture[:, 1:], gaze)
     with pytest.raises(ValueError, match="pad_to"):
         sparse_patches(picture, gaze, pad_to=3)
-    tiled = Pipeline(Settings(resolution="tile_grid")).step(Frame(picture))
-    with pytest.raises(ValueError, match="tiled"):
-        sparse_patches(picture, tiled)
+    for part in (picture, picture[:100, :150]):  # several tiles, and one
+        tiled = Pipeline(Settings(resolution="tile_grid")).step(Frame(part))
+        with pytest.raises(ValueError, match="tiled"):
+            sparse_patches(part, tiled)

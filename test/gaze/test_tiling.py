@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autogaze_ros.gaze import DEFAULT_LAYOUT, Frame, TokenLayout
+from autogaze_ros.gaze.sources import GreedySource
 from autogaze_ros.gaze.tiling import Tiling, share_out
 from autogaze_ros.pipeline import Pipeline
 from autogaze_ros.settings import Settings
@@ -206,3 +207,35 @@ def test_bad_tiles_and_frames_are_refused():
         tiling.boxes([tiling.count], [0])
     with pytest.raises(ValueError, match="tiling of 500 x 300"):
         tiling.cut(Frame(np.zeros((300, 400, 3), np.uint8)))
+
+
+@pytest.mark.parametrize("size", [(100, 90), (1, 1), (230, 100)])
+@pytest.mark.parametrize("resolution", ["tile_grid", "tile_exact"])
+@pytest.mark.parametrize("source", ["greedy", "patch_diff"])
+def test_small_frames_are_tiled_too(size: tuple[int, int], resolution: str, source: str):
+    picture = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), np.uint8)
+    gaze = Pipeline(Settings(source=source, resolution=resolution, target_psnr=0.0)).step(Frame(picture))
+    assert 0 < gaze.gaze_ratio <= 1
+    for style in ("native", "deduplicated", "effective"):
+        assert gaze.mask_image(style).shape == (size[1], size[0])
+        assert any(bitmap.any() for bitmap in gaze.bitmaps(style))
+
+
+def test_a_smaller_frame_lets_go_of_what_a_larger_one_needed():
+    pipeline = Pipeline(Settings(resolution="tile_exact", budget=1, keyframe_budget=1))
+    pipeline.step(Frame(np.zeros((700, 900, 3), np.uint8)))
+    pipeline.step(Frame(np.zeros((200, 200, 3), np.uint8)))
+    assert len(pipeline._receivers) == len(pipeline._sources) == 1
+
+
+def test_an_overlap_that_the_sources_window_does_not_allow_is_refused():
+    settings = Settings(working_size=896, tile_overlap=400, resolution="tile_exact")
+    with pytest.raises(ValueError, match="tile_overlap does not fit the source greedy"):
+        Pipeline(settings, GreedySource(DEFAULT_LAYOUT))
+
+
+def test_tiles_share_a_keyframes_budget():
+    picture = np.random.default_rng(0).integers(0, 256, (448, 448, 3), np.uint8)
+    settings = Settings(resolution="tile_exact", budget=20, keyframe_budget=198, target_psnr=0.0)
+    gaze = Pipeline(settings).step(Frame(picture))
+    np.testing.assert_array_equal(np.bincount(gaze.tiles), [49, 49, 49, 49])

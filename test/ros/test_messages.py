@@ -7,14 +7,20 @@ import array
 import numpy as np
 import pytest
 from autogaze_ros.msg import FixationArray, GazeMask, MaskLayer
+from std_msgs.msg import Header
 
+from autogaze_ros.gaze import Frame
+from autogaze_ros.pipeline import Pipeline
 from autogaze_ros.ros.messages import (
     FIXATION_DTYPE,
     fixations_from_numpy,
     fixations_to_numpy,
     mask_layers_from_numpy,
+    mask_message,
     mask_to_numpy,
+    mask_to_pixels,
 )
+from autogaze_ros.settings import Settings
 
 
 def test_every_field_of_a_fixation_is_in_the_array() -> None:
@@ -61,3 +67,23 @@ def test_a_mask_with_too_few_bits_is_refused() -> None:
     layer = MaskLayer(rows=7, cols=7, bits=array.array("B", [0] * 6))
     with pytest.raises(ValueError, match="7 x 7 mask layer needs 7 bytes, got 6"):
         mask_to_numpy(GazeMask(layers=[layer]))
+
+
+@pytest.mark.parametrize("style", ["native", "deduplicated", "effective"])
+@pytest.mark.parametrize(
+    ("resolution", "overlap"),
+    [
+        ("resize", 0),
+        ("tile_grid", 0),
+        ("tile_grid", 48),
+        ("tile_grid", 50),
+        ("tile_exact", 0),
+        ("tile_exact", 48),
+    ],
+)
+def test_a_mask_message_says_where_its_cells_lie(style: str, resolution: str, overlap: int) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (333, 1001, 3), np.uint8)
+    settings = Settings(resolution=resolution, tile_overlap=overlap, target_psnr=0.0, keyframe_budget=40)
+    gaze = Pipeline(settings).step(Frame(picture))
+    message = mask_message(gaze, style, Header())  # type: ignore[arg-type]
+    np.testing.assert_array_equal(mask_to_pixels(message), gaze.mask_image(style))

@@ -1,6 +1,6 @@
 """Gaze sources: where to look, chosen frame by frame, behind one interface."""
 
-from .base import Gaze, GazeSource, Limits, Look, SourceError, step_together
+from .base import Gaze, GazeSource, Limits, Look, SourceError, run_all, step_together
 from .greedy import GreedySource
 from .patch_diff import PatchDiffSource
 
@@ -12,5 +12,6 @@ __all__ = [
     "Look",
     "PatchDiffSource",
     "SourceError",
+    "run_all",
     "step_together",
 ]

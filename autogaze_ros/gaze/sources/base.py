@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from concurrent.futures import Executor
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, wait
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,9 @@ from ...errors import AutogazeError
 from ..frame import Frame
 from ..receiver import TokenReceiver
 from ..tokens import FloatArray, IntArray, TokenLayout
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -128,7 +131,19 @@ def step_together(looks: Sequence[Look], pool: Executor | None = None) -> list[G
     def step(look: Look) -> Gaze:
         return look.source.step(look.frame, look.receiver, look.limits, look.keyframe)
 
-    return list((pool.map if pool else map)(step, looks))
+    return run_all(step, looks, pool)
+
+
+def run_all(work: Callable[[Item], Result], items: Sequence[Item], pool: Executor | None) -> list[Result]:
+    """The results of work on each item, on a pool's threads where there is one.
+
+    Should one fail, its error is raised once all others have ended: none is left running behind the caller's back.
+    """
+    if pool is None:
+        return [work(item) for item in items]
+    futures = [pool.submit(work, item) for item in items]
+    wait(futures)
+    return [future.result() for future in futures]
 
 
 class SourceError(AutogazeError, RuntimeError):
