@@ -73,3 +73,11 @@ def test_reports_come_once_a_second_also_while_nothing_does(gaze: Gaze) -> None:
 def test_one_report_names_one_node(gaze: Gaze) -> None:
     _, status = gaze.report()
     assert status.name == f"{gaze.name}: gaze"
+
+
+def test_reports_come_while_a_simulation_stands_still(start: Callable[..., Gaze]) -> None:
+    """Nobody publishes /clock, as where a bag is paused."""
+    gaze = start({"use_sim_time": True})
+    gaze.wait_for_state("active")
+    _, status = gaze.report(lambda _, status: status.message.startswith("no image for"))
+    assert status.level == status.WARN

@@ -166,3 +166,10 @@ def test_a_bad_value_at_start_leaves_the_node_unconfigured_until_it_is_put_right
     assert gaze.transition("activate")
     assert gaze.get(name) == right
     assert "Traceback" not in gaze.program.log()
+
+
+def test_values_that_bound_each_other_are_judged_together(start: Callable[..., Gaze]) -> None:
+    """tile_overlap is declared before working_size, whose default would not allow it."""
+    gaze = start({"resolution": "tile_grid", "working_size": 448, "tile_overlap": 150})
+    gaze.wait_for_state("active")
+    assert "not configured" not in gaze.program.log()
