@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import threading
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from .. import __version__
 from ..resources import model_folder
@@ -72,6 +73,8 @@ class Run:
     counts: dict[str, int | None]
     #: found when the input was opened
     problems: list[Problem] = field(default_factory=list)
+    #: held as long as the run is in work
+    lock: IO[str] | None = None
     #: filled in by a thread while the work goes on
     hashing: threading.Thread | None = None
     summary: dict[str, Any] | None = None
@@ -132,7 +135,7 @@ def lay_out(path: Path, folder: Path, options: Options) -> Run:
         )
         for number, topic in enumerate(topics)
     ]
-    run = Run(path, folder, plan, jobs, counts, problems)
+    run = Run(path, folder, plan, jobs, counts, problems, _locked(folder))
     if (folder / "summary.json").exists():  # an earlier run was finished; there is nothing to go on with
         run.summary = json.loads((folder / "summary.json").read_text())
         run.jobs = []
@@ -180,6 +183,19 @@ def _claim(folder: Path, plan: dict[str, Any], options: Options) -> None:
         draft.replace(file)
     except OSError as error:
         raise ReplayError(f"{folder} can't be written: {error}") from error
+
+
+def _locked(folder: Path) -> IO[str]:
+    """A lock on a run folder, which ends with the process however that ends."""
+    file = (folder / PLAN).open()
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        file.close()
+        raise ReplayError(f"another replay is at work in {folder}") from error
+    except OSError:  # a file system without locks
+        pass
+    return file
 
 
 def _model_hash(settings: Settings) -> str:

@@ -75,6 +75,9 @@ def replay(options: Options, watcher: Watcher | None = None) -> list[Run]:
         for run, line in zip(runs, lines, strict=True):
             line |= {"error": run.error} if run.error else {"summary": run.summary}
         write_combined(options.out, lines)
+    for run in runs:
+        if run.lock is not None:
+            run.lock.close()
     if options.report:
         _report([run.folder for run in runs if run.summary], None if single else options.out)
     return runs

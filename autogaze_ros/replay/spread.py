@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import multiprocessing
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
@@ -128,8 +129,12 @@ def run_reporting(job: Job) -> None:
     done = [0]
     stop = threading.Event()
 
+    parent = os.getppid()
+
     def report() -> None:
         while not stop.wait(0.5):
+            if os.getppid() != parent:  # whoever asked for this was killed, and may be about to go on with it
+                os._exit(1)
             draft = folder / "progress.draft"
             draft.write_text(str(done[0]))
             draft.replace(folder / "progress")

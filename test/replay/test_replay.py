@@ -156,10 +156,18 @@ def test_the_same_again_is_the_same_to_the_byte_however_the_work_is_spread(bag: 
     assert parts[0] == parts[1]
 
 
-@pytest.mark.parametrize("setting", ["source=greedy", "source=patch_diff", "resolution=tile_grid"])
-def test_killed_in_the_middle_and_resumed_it_ends_the_same(tmp_path: Path, setting: str):
-    bag = drawn(tmp_path / "bag", frames=150)
-    settings = ["--set", setting, "--set", "cut_threshold=0", "--no-report", "--overlay"]
+@pytest.mark.parametrize(
+    ("setting", "jobs"),
+    [
+        ("source=greedy", "1"),
+        ("source=greedy", "2"),
+        ("source=patch_diff", "1"),
+        ("resolution=tile_grid", "1"),
+    ],
+)
+def test_killed_in_the_middle_and_resumed_it_ends_the_same(tmp_path: Path, setting: str, jobs: str):
+    bag = drawn(tmp_path / "bag", frames=150, cameras=int(jobs))
+    settings = ["--set", setting, "--set", "cut_threshold=0", "--no-report", "--overlay", "-j", jobs]
     words = [sys.executable, "-m", "autogaze_ros", "replay", str(bag), *settings, "--checkpoint", "0.05"]
     subprocess.run([*words, "-o", str(tmp_path / "whole")], check=True, timeout=60)
     killed = tmp_path / "killed"
@@ -179,9 +187,10 @@ def test_killed_in_the_middle_and_resumed_it_ends_the_same(tmp_path: Path, setti
     again = subprocess.run([*words, "-o", str(killed)], capture_output=True, text=True, timeout=60)
     assert again.returncode == 2
     assert "--resume" in again.stderr
-    before = {f.name: f.stat().st_mtime_ns for f in journal.glob("*.json")}
+    if jobs != "1":
+        time.sleep(1.0)  # the workers notice that they are alone
+    assert len(list(journal.glob("*.json"))) >= 3
     subprocess.run([*words, "-o", str(killed), "--resume"], check=True, timeout=60)
-    assert len(before) >= 3
     assert contents(killed) == contents(tmp_path / "whole")
 
 
@@ -244,6 +253,21 @@ def test_a_run_that_was_finished_is_left_as_it_is(bag: Path, done: Path):
         run(bag, done, **options)
     with pytest.raises(ReplayError, match="begun with another settings, pictures"):
         run(bag, done, resume=True, settings=Settings(budget=7))
+
+
+def test_two_replays_do_not_work_in_one_folder(bag: Path, tmp_path: Path, monkeypatch):
+    step, second = Pipeline.step, []
+
+    def stepped(self, frame):
+        if not second:
+            with pytest.raises(ReplayError, match="another replay is at work") as caught:
+                run(bag, tmp_path / "out", resume=True)
+            second.append(caught)
+        return step(self, frame)
+
+    monkeypatch.setattr(Pipeline, "step", stepped)
+    run(bag, tmp_path / "out")
+    assert second
 
 
 def test_overwriting_deletes_what_a_run_left_and_nothing_else(tmp_path: Path):
