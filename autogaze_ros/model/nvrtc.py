@@ -107,6 +107,11 @@ class Kernels:
             raise DeviceError(f"CUDA failed in {doing}: {(text.value or b'unknown error').decode()}")
 
 
+def integer(value: int) -> ctypes.c_int:
+    """An `int` argument of a kernel."""
+    return ctypes.c_int(int(value))
+
+
 class Graph:
     """A captured sequence of kernels and copies."""
 
