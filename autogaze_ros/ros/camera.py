@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,7 +19,6 @@ from std_msgs.msg import Header
 import autogaze_ros._process  # noqa: F401  (before NumPy)
 
 from ..images import ImageError
-from ..replay.bag import BagInput
 from ..replay.clips import ClipError, DrawnClip, Video
 from .images import compressed_message, image_message
 from .stopping import StopSignals
@@ -65,13 +65,20 @@ class Camera(Node):
             CompressedImage, f"{self.resolve_topic_name('image')}/compressed", profile
         )
         self.sent = 0
+        self._first = self._last = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """From the first image to the last one."""
+        return self._last - self._first
 
     def play(self) -> None:
         """Publish the whole clip; returns at its end.
 
         Raises:
-            ClipError: it can't be read.
+            ClipError: it can't be read, or the parameters contradict each other.
         """
+        self._check()
         while self._listeners() < self.values["wait_for_subscribers"] and not self._stop.came:
             self.wait(0.1)
         begin, first = time.monotonic(), None
@@ -85,6 +92,8 @@ class Camera(Node):
             header = Header(frame_id=self.values["frame_id"], stamp=self.get_clock().now().to_msg())
             message = make(header)
             (self._raw if isinstance(message, Image) else self._compressed).publish(message)
+            self._last = time.monotonic()
+            self._first = self._first or self._last
             self.sent += 1
             if self.sent == self.values["limit"]:
                 return
@@ -95,6 +104,21 @@ class Camera(Node):
         while (ahead := end - time.monotonic()) > 0 and not self._stop.came:
             rclpy.spin_once(self, timeout_sec=min(ahead, self._stop.PATIENCE))
 
+    def _check(self) -> None:
+        values = self.values
+        given = [name for name in ("video", "bag") if values[name]] + ["webcam"] * (values["webcam"] >= 0)
+        if len(given) > 1:
+            raise ClipError(f"{' and '.join(given)} can't be played at once: name one of them")
+        if values["bag_topic"] and not values["bag"]:
+            raise ClipError("bag_topic is given without a bag")
+        odd = [name for name in ("rate", "compressed") if values[name]] if values["bag"] else []
+        if odd:
+            raise ClipError(f"{' and '.join(odd)} can't be chosen for a bag, which plays as it was recorded")
+        if values["preload"] and values["webcam"] >= 0:
+            raise ClipError("preload can't be had of a webcam, which has no end")
+        if not 0 <= values["rate"] < math.inf:
+            raise ClipError(f"rate must be 0 or more images a second, got {values['rate']}")
+
     def _listeners(self) -> int:
         return int(max(self._raw.get_subscription_count(), self._compressed.get_subscription_count()))
 
@@ -103,13 +127,14 @@ class Camera(Node):
         values, start = self.values, 0.0
         loaded = list(self._once()) if values["preload"] else None
         while True:
-            due = gap = 0.0
+            count, due, gap = 0, 0.0, 0.0
             for next_due, make in loaded or self._once():
-                gap, due = next_due - due, next_due
+                count, gap, due = count + 1, next_due - due, next_due
                 yield start + due, make
-            if not (values["loop"] or loaded) or not gap:
+            if not (values["loop"] or loaded) or not count:
                 return
-            start += due + gap
+            # One picture alone says nothing of its rate.
+            start += due + (gap or 1 / (values["rate"] or 30.0))
 
     def _once(self) -> Iterator[tuple[float, Maker]]:
         values = self.values
@@ -132,6 +157,8 @@ class Camera(Node):
 
     def _bag(self, path: Path, topic: str) -> Iterator[tuple[float, Maker]]:
         """The images of a bag's topic, the first one by name where empty."""
+        from ..replay.bag import BagInput  # needs rosbags, which ROS does not bring
+
         with BagInput(path) as bag:
             topic = bag.choose([topic] if topic else [])[0]
             for problem in bag.problems:
@@ -199,7 +226,7 @@ def main(args: list[str] | None = None) -> None:
         failed = True
     finally:
         if camera is not None:
-            print(f"sent {camera.sent}", flush=True)
+            print(f"sent {camera.sent}\nin {camera.seconds:.6f} s", flush=True)
         stop.shutdown(camera)
     if failed:
         raise SystemExit(1)

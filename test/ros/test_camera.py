@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -89,6 +91,17 @@ def test_a_clip_in_a_loop_goes_on_until_the_limit(play: Camera) -> None:
     assert len(messages) >= 8
 
 
+def test_a_single_picture_loops_too(play: Camera) -> None:
+    program, messages = play({"width": 64, "height": 48, "frames": 1, "rate": 50.0, "loop": True, "limit": 5})
+    assert "sent 5\n" in program.log()
+    assert len(messages) >= 3
+
+
+def test_it_needs_rosbags_for_bags_only() -> None:
+    code = "import sys; sys.modules.update(rosbags=None, mcap=None); import autogaze_ros.ros.camera"
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+
+
 def test_a_video(play: Camera, tmp_path: Path) -> None:
     pictures = [scene(index, 160, 120) for index in range(8)]
     path = tmp_path / "a clip.mp4"
@@ -159,14 +172,20 @@ def test_a_bags_compressed_topic(play: Camera, tmp_path: Path) -> None:
         ({"bag": "{folder}"}, ["can't be read as a bag"]),
         ({"bag": "{folder}/bag", "bag_topic": "/note"}, ["no image topic /note", "/cam, /jpeg"]),
         ({"width": 0}, ["0 x 480"]),
+        ({"video": "a.mp4", "bag": "b"}, ["video and bag can't be played at once"]),
+        ({"bag": "b", "webcam": 0}, ["bag and webcam can't be played at once"]),
+        ({"bag_topic": "/cam"}, ["bag_topic is given without a bag"]),
+        ({"bag": "b", "rate": 5.0}, ["rate can't be chosen for a bag"]),
+        ({"bag": "b", "compressed": True}, ["compressed can't be chosen for a bag"]),
+        ({"rate": -1.0}, ["rate must be 0 or more"]),
     ],
-    ids=["no video", "no video inside", "no bag", "no bag inside", "no such topic", "no size"],
+    ids=lambda value: " ".join(value) if isinstance(value, dict) else "",
 )
 def test_what_can_not_be_played_is_one_clear_error(
     run: Callable[..., Program], transport: None, tmp_path: Path, parameters: dict[str, Any], words: list[str]
 ) -> None:
     (tmp_path / "text.mp4").write_text("not a video")
-    if "bag_topic" in parameters:
+    if "bag" in str(parameters.get("bag")):
         write_bag(tmp_path / "bag")
     filled = {
         name: value.replace("{folder}", str(tmp_path)) if isinstance(value, str) else value
