@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,13 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from .images import stamp_of
 from .replay.mcap_writer import McapWriter, type_store
 from .replay.video import VideoWriter
+from .settings import Settings
+
+#: Width in pixels of a picture on the contact sheet, at most.
+CELL = 640
 
 
 def run_demo(out: Path, camera: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
@@ -28,9 +35,12 @@ def run_demo(out: Path, camera: dict[str, Any], node: dict[str, Any]) -> dict[st
         The table's figures.
 
     Raises:
+        SettingsError: the node would not take its parameters.
         DemoError: a process failed.
+        Interrupted: a signal ended it early; what there was is written and shown.
     """
-    from .ros.processes import run
+    Settings.from_mapping(node)
+    from .ros.processes import Interrupted, run
 
     bag = out / "gaze.mcap"
     console = Console()
@@ -52,17 +62,24 @@ def run_demo(out: Path, camera: dict[str, Any], node: dict[str, Any]) -> dict[st
             )
 
     with bar, McapWriter(bag) as writer:
-        recorder, sent = run(camera, node, writer, True, show)
-    figures = summary(recorder, sent)
+        played = run(camera, node, writer, True, show)
+    figures = summary(played.recorder, played.sent)
     pictures = write_video(bag, out / "overlay.mp4", out / "overlay.png")
     console.print(_table(figures))
     console.print(f"{bag}: the gaze, for ros2 bag play, Foxglove or PlotJuggler")
-    console.print(f"{out / 'overlay.mp4'}, {out / 'overlay.png'}: {pictures} pictures, to look at")
+    if pictures:
+        console.print(f"{out / 'overlay.mp4'}, {out / 'overlay.png'}: {pictures} pictures, to look at")
+    if played.signal:
+        raise Interrupted(played.signal)
     return figures
 
 
 def summary(recorder: Any, sent: int) -> dict[str, Any]:
-    """The figures of a run: counts, latencies in ms, tokens, ratios and PSNR after the first frame."""
+    """The figures of a run: counts, latencies in ms, tokens, ratios and PSNR after the first frame.
+
+    Of the images that were lost on their way the gaze_node can only know those between two that it received, by
+    gaps in their numbers ("transport"); the others, before the first and after the last one, "never arrived".
+    """
     frames = recorder.figures
     steady = [f for f in frames if not f.keyframe]
     # Identical pictures have no finite PSNR; 100 dB stands for them, as nothing differs there.
@@ -72,10 +89,12 @@ def summary(recorder: Any, sent: int) -> dict[str, Any]:
         for k, v in recorder.diagnostics.items()
         if k.startswith("dropped: ")
     }
+    received = int(recorder.diagnostics.get("frames received", 0))
     p50, p99 = np.percentile([f.latency for f in frames], (50, 99)) * 1e3 if frames else (float("nan"),) * 2
     return {
         "frames sent": sent,
-        "frames received": int(recorder.diagnostics.get("frames received", 0)),
+        "never arrived": max(0, sent - received - drops.get("transport", 0)),
+        "frames received": received,
         "frames answered": len(frames),
         "dropped": drops,
         "latency p50 (ms)": float(p50),
@@ -98,39 +117,56 @@ def _table(figures: dict[str, Any]) -> Table:
             lost = ", ".join(f"{count} {cause}" for cause, count in value.items() if count)
             table.add_row(name, lost or "none")
         else:
-            table.add_row(
-                name,
-                f"{value:.3f}"
-                if name == "gaze ratio"
-                else f"{value:.1f}"
-                if isinstance(value, float)
-                else str(value),
-            )
+            table.add_row(name, _shown(value, 3 if name == "gaze ratio" else 1))
     return table
 
 
-def write_video(bag: Path, video: Path, sheet: Path, rate: int = 30) -> int:
-    """Write the overlays of a bag as a video and a 3 x 3 contact sheet; returns how many there were."""
+def _shown(value: Any, digits: int) -> str:
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.{digits}f}" if math.isfinite(value) else "-"
+
+
+def write_video(bag: Path, video: Path, sheet: Path) -> int:
+    """Write the overlays of a bag as a video and a 3 x 3 contact sheet; returns how many there were.
+
+    The video plays at the rate of their stamps. Where there are none nothing is written.
+    """
     from mcap.reader import make_reader
 
     def overlays() -> Any:
         with bag.open("rb") as file:
             for schema, _, message in make_reader(file).iter_messages():
                 if schema and schema.name == "sensor_msgs/msg/CompressedImage":
-                    data = type_store().deserialize_cdr(message.data, schema.name).data
-                    yield cv2.imdecode(np.asarray(data), cv2.IMREAD_COLOR)
+                    yield type_store().deserialize_cdr(message.data, schema.name)
 
-    count = sum(1 for _ in overlays())
+    stamps = [stamp_of(message) for message in overlays()]
+    count = len(stamps)
+    if not count:
+        return 0
     picked: list[NDArray[np.uint8]] = []
     wanted = {index * max(1, count - 1) // 8 for index in range(9)}
-    with VideoWriter(video, rate) as writer:
-        for index, picture in enumerate(overlays()):
+    with VideoWriter(video, rate_of(stamps)) as writer:
+        for index, message in enumerate(overlays()):
+            picture: Any = cv2.imdecode(np.asarray(message.data), cv2.IMREAD_COLOR)
             written = writer.write(picture)
             if index in wanted:
-                picked.append(written)
-    if picked:
-        blank = np.zeros_like(picked[0])
-        cells = (picked + [blank] * 9)[:9]
-        rows = [np.hstack(cells[row * 3 : row * 3 + 3]) for row in range(3)]
-        cv2.imwrite(str(sheet), np.vstack(rows))
+                picked.append(_small(written))
+    blank = np.zeros_like(picked[0])
+    cells = (picked + [blank] * 9)[:9]
+    rows = [np.hstack(cells[row * 3 : row * 3 + 3]) for row in range(3)]
+    cv2.imwrite(str(sheet), np.vstack(rows))
     return count
+
+
+def rate_of(stamps: list[int]) -> float:
+    """Pictures a second by the median time between stamps in nanoseconds, 30 where these say nothing."""
+    steps = [after - before for before, after in itertools.pairwise(stamps) if after > before]
+    return min(240.0, max(0.1, 1e9 / float(np.median(steps)))) if steps else 30.0
+
+
+def _small(picture: Any) -> Any:
+    height, width = picture.shape[:2]
+    if width <= CELL:
+        return picture
+    return cv2.resize(picture, (CELL, max(1, round(height * CELL / width))), interpolation=cv2.INTER_AREA)

@@ -34,37 +34,55 @@ class Recorder(Node):
 
     Args:
         writer: of the file; None keeps the figures only.
-        node: full name of the gaze_node.
+        namespace: of the gaze_node, of its /diagnostics and of this node; the file's topics are without it.
         pictures: record the overlay too, as JPEG.
     """
 
-    def __init__(self, writer: McapWriter | None, node: str = "/gaze_node", pictures: bool = True) -> None:
-        super().__init__("gaze_recorder")
+    def __init__(self, writer: McapWriter | None, namespace: str = "", pictures: bool = True) -> None:
+        super().__init__("gaze_recorder", namespace=namespace)
         self.figures: list[FrameFigures] = []
         self.diagnostics: dict[str, str] = {}
+        #: how many reports came
+        self.reports = 0
+        #: why the gaze_node can't work, once it says so
+        self.failure = ""
         self._writer = writer
-        self._node = node
-        self.watched = [f"{node}/fixations", f"{node}/mask"] + [f"{node}/overlay/compressed"] * pictures
+        self._namespace = namespace
+        self._node = f"{namespace}/gaze_node"
+        names = ["fixations", "mask"] + ["overlay/compressed"] * pictures
+        self.watched = [f"{self._node}/{name}" for name in names]
         kinds: list[Any] = [FixationArray, GazeMask, CompressedImage]
         profile = QoSProfile(depth=50, reliability=QoSReliabilityPolicy.RELIABLE)
         for topic, kind in zip(self.watched, kinds, strict=False):
             self.create_subscription(kind, topic, self._recording(topic, kind), profile, raw=True)
-        self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
+        self.reporting = f"{namespace}/diagnostics"
+        self.create_subscription(DiagnosticArray, self.reporting, self._on_diagnostics, 10)
 
     def ready(self) -> bool:
         """Whether the gaze_node's topics are all there and it knows of this recorder, so that nothing is missed.
 
         A report shows that: the node matches subscriptions in their order, and that of the reports is the last.
         """
-        return bool(self.diagnostics) and all(self.count_publishers(topic) for topic in self.watched)
+        return bool(self.diagnostics) and self.configured()
+
+    def configured(self) -> bool:
+        """Whether the gaze_node's topics are all there."""
+        return all(self.count_publishers(topic) for topic in self.watched)
+
+    def settled(self) -> bool:
+        """Whether the last report accounts for every image that the gaze_node received: none is in work."""
+        values = self.diagnostics
+        ended = [int(v) for k, v in values.items() if k.startswith("dropped: ") and k != "dropped: transport"]
+        return bool(values) and int(values["frames received"]) <= int(values["frames published"]) + sum(ended)
 
     def _recording(self, topic: str, kind: Any) -> Any:
         name = f"{kind.__module__.split('.')[0]}/msg/{kind.__name__}"
+        plain = topic.removeprefix(self._namespace)
 
         def record(data: bytes) -> None:
             now = self.get_clock().now().nanoseconds
             if self._writer is not None:
-                self._writer.write(topic, name, data, now)
+                self._writer.write(plain, name, data, now)
             if kind is FixationArray:
                 message = deserialize_message(data, FixationArray)
                 stamp = message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
@@ -85,3 +103,8 @@ class Recorder(Node):
         for status in message.status:
             if status.name == f"{self._node}: gaze":
                 self.diagnostics = {pair.key: pair.value for pair in status.values}
+                self.reports += 1
+                if status.level == status.ERROR and status.message.startswith(
+                    ("not configured", "not activated")
+                ):
+                    self.failure = status.message

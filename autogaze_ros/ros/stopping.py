@@ -22,11 +22,14 @@ class StopSignals:
 
     def __init__(self) -> None:
         self.came = False
+        #: of the first signal that came
+        self.number = 0
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._on_signal)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self.came = True
+        self.number = self.number or number
 
     def init(self, args: list[str] | None) -> None:
         """rclpy.init() that leaves the signals alone."""
