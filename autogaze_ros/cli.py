@@ -54,7 +54,9 @@ def demo(
 def views(
     out: Annotated[Path, typer.Option(help="Folder for one picture a view.")] = Path("out/views"),
     video: Annotated[Path | None, typer.Option(help="Use this clip instead of the drawn one.")] = None,
-    frame: Annotated[int, typer.Option(help="Which frame to show.")] = 100,
+    frame: Annotated[
+        int | None, typer.Option(min=0, help="Which frame to show: 100, or the last of a shorter clip.")
+    ] = None,
     source: Annotated[str, typer.Option(help="Gaze source.")] = "greedy",
     budget: Annotated[int, typer.Option(help="Most tokens a frame.")] = 20,
     resolution: Annotated[str, typer.Option(help="resize, tile_grid or tile_exact.")] = "resize",
@@ -207,10 +209,13 @@ def bench_node(
     from .bench.node import bench_node as run
 
     width, height = _size(size)
-    _write(
-        run(width, height, rate, seconds, {"source": source} | ({"model": model} if model else {}), overload),
-        json,
-    )
+    node = {"source": source} | ({"model": model} if model else {})
+    result = run(width, height, rate, seconds, node, overload)
+    _write(result, json)
+    if number := result.get("interrupted"):
+        from .ros.processes import Interrupted
+
+        raise Interrupted(number)
 
 
 def _numbers(text: str) -> list[int]:
@@ -253,7 +258,9 @@ def _size(text: str) -> tuple[int, int]:
 def _write(result: dict[str, Any], path: Path | None) -> None:
     import json
 
-    text = json.dumps(result, indent=2)
+    from .bench.measure import finite
+
+    text = json.dumps(finite(result), indent=2, allow_nan=False)
     if path is None:
         print(text)
     else:
@@ -266,4 +273,5 @@ def main() -> None:
     try:
         app()
     except AutogazeError as error:
-        sys.exit(f"autogaze: {error}")
+        print(f"autogaze: {error}", file=sys.stderr)
+        sys.exit(error.status)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
+from ..errors import AutogazeError
 
 
 def percentiles(seconds: Sequence[float]) -> dict[str, float]:
@@ -22,6 +24,30 @@ def percentiles(seconds: Sequence[float]) -> dict[str, float]:
     names = {"p50": 50, "p90": 90, "p99": 99, "max": 100}
     shown = {name: round(float(np.percentile(times, q)), 3) for name, q in names.items()}
     return {"count": int(times.size), "mean": round(float(times.mean()), 3), **shown}
+
+
+class BenchError(AutogazeError, ValueError):
+    """An argument that can't be measured with; the message names it."""
+
+
+def must_be_positive(**values: float) -> None:
+    """Refuse lengths, counts and rates that are not above 0.
+
+    Raises:
+        BenchError: one is not.
+    """
+    for name, value in values.items():
+        if not 0 < value < math.inf:
+            raise BenchError(f"{name} must be above 0, got {value}")
+
+
+def finite(value: Any) -> Any:
+    """The same with None in place of every number that JSON does not know: NaN and the infinities."""
+    if isinstance(value, dict):
+        return {name: finite(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def machine() -> dict[str, Any]:

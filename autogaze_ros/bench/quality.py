@@ -37,6 +37,8 @@ def bench_quality(
         model: folder for the source autogaze.
         frames: of the clip, at most.
     """
+    for budget in budgets:
+        Settings(budget=budget)  # refuses what the node would
     clip = [Frame(picture) for picture in islice(Video(video) if video else DrawnClip(), frames)]
     rows = []
     for name in sources:

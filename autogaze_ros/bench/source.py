@@ -11,7 +11,7 @@ from ..gaze.frame import Frame
 from ..pipeline import Pipeline
 from ..replay.clips import DrawnClip, Video
 from ..settings import Settings
-from .measure import machine, percentiles
+from .measure import machine, must_be_positive, percentiles
 
 
 def bench_source(
@@ -26,7 +26,12 @@ def bench_source(
         frames: timed frames; a shorter clip is played again.
         warmup: frames before the timed ones.
         video: a clip to use instead, at its own size.
+
+    Raises:
+        BenchError: a length that is not above 0.
     """
+    must_be_positive(width=width, height=height, frames=frames)
+    warmup = max(0, warmup)
     clip = list(islice(Video(video) if video else DrawnClip(width, height, frames + warmup), frames + warmup))
     pipeline = Pipeline(settings)
     steady: list[float] = []
