@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from ..errors import AutogazeError
 from ..replay.cdr import IMAGE, header, image_cdr
 from ..replay.clips import DrawnClip
 from ..replay.mcap_writer import type_store
@@ -71,22 +72,34 @@ def _write(bag: Path, width: int, height: int, frames: int, storage: str) -> Non
 
 def _replay(bag: Path, out: Path, options: list[str]) -> dict[str, Any]:
     words = [sys.executable, "-m", "autogaze_ros", "replay", str(bag), "-o", str(out)]
-    begun = time.perf_counter()
+    busy, begun = _busy(), time.perf_counter()
     process = subprocess.Popen([*words, "--overwrite", "--no-report", *options], stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
-    wall = time.perf_counter() - begun
+    wall, busy = time.perf_counter() - begun, _busy() - busy
+    own = usage.ru_utime + usage.ru_stime
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        raise RuntimeError(f"autogaze replay ended with status {process.returncode}")
+        raise AutogazeError(f"autogaze replay ended with status {process.returncode}")
     summary = json.loads((out / "summary.json").read_text())
     return {
         "frames": summary["frames"],
         "wall, start of Python included (s)": round(wall, 2),
         "frames/s": round(summary["frames"] / wall, 1),
         "frames/s once started": summary["timing"]["frames_per_s"],
-        "processor (s)": round(usage.ru_utime + usage.ru_stime, 2),
+        "processor (s)": round(own, 2),
+        "cores that others kept busy": round(max(0.0, busy - own) / wall, 2),
         "peak memory (MB)": round(usage.ru_maxrss / 1024, 1),
         "tokens a frame": summary["tokens"]["mean"],
         "psnr mean (dB)": summary["psnr"]["mean"],
         "compute (ms)": summary["timing"]["compute_ms"],
     }
+
+
+def _busy() -> float:
+    """Seconds that all processes of this machine have computed for since it started; 0 where that is not known."""
+    try:
+        words = Path("/proc/stat").read_text().split("\n", 1)[0].split()
+    except OSError:
+        return 0.0
+    user, nice, system = (int(word) for word in words[1:4])
+    return (user + nice + system) / os.sysconf("SC_CLK_TCK")
