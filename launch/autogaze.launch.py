@@ -21,8 +21,11 @@ ARGUMENTS = {  # name: (default, description); an empty default leaves the word 
     "source": ("", "what chooses: greedy, patch_diff or autogaze"),
     "model": ("", "folder of the model, for the source autogaze"),
     "params_file": (str(CONFIG / "gaze_node.yaml"), "parameter file"),
-    "autostart": ("true", "false: leave the node unconfigured, for a lifecycle manager"),
-    "use_sim_time": ("false", "true: time comes from /clock"),
+    "autostart": (
+        "",
+        "false: leave the node unconfigured, for a lifecycle manager; else true, or the file's",
+    ),
+    "use_sim_time": ("", "true: time comes from /clock; else false, or the file's"),
     "log_level": ("info", "debug, info, warn, error or fatal"),
     "rviz": ("false", "true: open RViz on the first camera"),
 }
@@ -52,7 +55,8 @@ def actions(context):
     """What to start, now that the arguments have values."""
     args = {name: context.launch_configurations[name] for name in ARGUMENTS}
     image = args["image"].rstrip("/")
-    parameters = {name: flag(name, args[name]) for name in ("autostart", "use_sim_time")}
+    flags = {name: flag(name, args[name]) for name in ("autostart", "use_sim_time") if args[name]}
+    parameters = dict(flags)
     parameters.update({name: args[name] for name in ("image_transport", "source", "model") if args[name]})
     result = [SetEnvironmentVariable(name, value) for name, value in transport_environment().items()]
     namespaces = camera_namespaces(args["cameras"], args["namespace"].rstrip("/"), image)
@@ -63,7 +67,7 @@ def actions(context):
                 executable="gaze_node",
                 namespace=namespace,
                 name=args["name"],
-                parameters=[args["params_file"], parameters],
+                parameters=[args["params_file"], *([parameters] if parameters else [])],
                 remappings=[("image", image), ("image/compressed", f"{image}/compressed")],
                 ros_arguments=["--log-level", args["log_level"]],
                 output="screen",
@@ -78,7 +82,7 @@ def actions(context):
                 executable="rviz2",
                 arguments=["-d", str(CONFIG / "autogaze.rviz")],
                 remappings=[(f"/gaze_node/{topic}", f"{node}/{topic}") for topic in outputs],
-                parameters=[{"use_sim_time": parameters["use_sim_time"]}],
+                parameters=[{"use_sim_time": flags.get("use_sim_time", False)}],
             )
         )
     return result

@@ -16,8 +16,8 @@ ARGUMENTS = {
     "bag": ("", "folder of a bag whose images to send instead"),
     "rate": ("0.0", "images a second; 0 for the clip's own"),
     "loop": ("true", "false: stop at the end of the clip"),
-    "image_transport": ("raw", "raw, or compressed: JPEG"),
-    "source": ("greedy", "what chooses: greedy, patch_diff or autogaze"),
+    "image_transport": ("raw", "raw, or compressed: JPEG; for a bag, what is in it"),
+    "source": ("", "what chooses: greedy, patch_diff or autogaze; empty: as the parameter file says"),
     "rviz": ("false", "true: open RViz"),
 }
 
@@ -27,7 +27,8 @@ def camera(context):
     args = {name: context.launch_configurations[name] for name in ARGUMENTS}
     clip = {name: args[name] for name in ("video", "bag") if args[name]}
     play = {"rate": float(args["rate"]), "loop": args["loop"].lower() == "true"}
-    play["compressed"] = args["image_transport"] == "compressed"
+    if not args["bag"]:  # whose images stay as they are
+        play["compressed"] = args["image_transport"] == "compressed"
     return [
         Node(
             package="autogaze_ros",
