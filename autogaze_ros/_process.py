@@ -9,6 +9,8 @@ import os
 # The matrix products here are small. Spread over threads, they wait for a core that the camera driver or
 # the middleware holds, and a frame of 3 ms takes 10.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# PyTorch's threads on the CPU otherwise spin for long where the cores are shared, waiting for one another.
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 
 def keep_large_buffers() -> None:

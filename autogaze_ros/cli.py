@@ -146,6 +146,28 @@ def model_info(path: Annotated[str, typer.Argument(help="Model folder, or builti
         print(f"{name.replace('_', ' ')}: {value}")
 
 
+@bench.command("model")
+def bench_model(
+    model: Annotated[str, typer.Option(help="Model folder, or builtin.")],
+    device: Annotated[str, typer.Option(help="cuda or cpu.")] = "cuda",
+    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
+    frames: Annotated[int, typer.Option(help="Timed frames of each kind.", min=1)] = 100,
+    window: Annotated[int, typer.Option(help="Frames of history.", min=1)] = 16,
+    size: Annotated[str, typer.Option(help="Width x height of the frames.")] = "448x448",
+    batch: Annotated[int, typer.Option(help="Also so many streams at once.", min=0)] = 0,
+    threads: Annotated[int | None, typer.Option(help="PyTorch's threads on the CPU.", min=1)] = None,
+    graphs: Annotated[bool, typer.Option(help="Fused kernels and CUDA graphs.")] = True,
+    json: Out = None,
+) -> None:
+    """Time the network, stage by stage; on a CPU beside a directly written reference."""
+    from .bench.model import bench_model as run
+    from .resources import model_folder
+
+    width, height = _size(size)
+    folder = model_folder(model)
+    _write(run(folder, device, dtype, frames, window, (height, width), batch, threads, graphs), json)
+
+
 @bench.command("source")
 def bench_source(
     source: Annotated[str, typer.Option(help="Gaze source.")] = "greedy",
@@ -168,16 +190,35 @@ def bench_source(
 
 @bench.command("quality")
 def bench_quality(
-    sources: Annotated[str, typer.Option(help="Gaze sources, separated by commas.")] = "greedy,patch_diff",
+    sources: Annotated[
+        str,
+        typer.Option(help="Gaze sources, separated by commas; difference is a plain one to compare with."),
+    ] = "greedy,patch_diff",
     budgets: Annotated[str, typer.Option(help="Tokens a frame, separated by commas.")] = "5,10,20,40",
     video: Annotated[Path | None, typer.Option(help="Use this clip instead of the drawn one.")] = None,
-    model: Annotated[str, typer.Option(help="Model folder for the source autogaze.")] = "",
+    model: Annotated[str, typer.Option(help="Model folder for the source autogaze, or builtin.")] = "builtin",
+    held_out: Annotated[
+        bool, typer.Option(help="Also on drawn scenes that the built-in model was not trained on.")
+    ] = False,
     json: Out = None,
 ) -> None:
     """PSNR of the token reconstruction against tokens a frame, for each source."""
     from .bench.quality import bench_quality as run
 
-    _write(run(sources.split(","), _numbers(budgets), video, model), json)
+    _write(run(sources.split(","), _numbers(budgets), video, model, held_out=held_out), json)
+
+
+@bench.command("threshold")
+def bench_threshold(
+    targets: Annotated[str, typer.Option(help="dB to stop at, separated by commas.")] = "30,35,40",
+    video: Annotated[Path | None, typer.Option(help="Also on this clip.")] = None,
+    model: Annotated[str, typer.Option(help="Folder of a model in the built-in one's unit.")] = "builtin",
+    json: Out = None,
+) -> None:
+    """Where the built-in model stops by the loss that it predicts: thresholds, a still scene, a cut."""
+    from .bench.threshold import bench_threshold as run
+
+    _write(run(model, video, [float(target) for target in _numbers(targets)]), json)
 
 
 @bench.command("render")
