@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import time
+import os
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from gaze_client import Gaze, image, stamp_of
+from gaze_process import Program
 from pictures import scene
+from ros_client import Client
 
 STATES = {
     "unconfigured": {"configure", "shutdown"},
@@ -141,20 +144,33 @@ def test_a_disabled_node_drops_and_counts_and_an_enabled_one_goes_on(gaze: Gaze)
     assert sent[0] not in [stamp_of(m) for m in gaze.messages["fixations"]]
 
 
-def test_services_and_parameters_answer_while_images_pour_in(start: Callable[..., Gaze]) -> None:
-    """Work for longer than a service may take, in frames that each take long (a large working size)."""
-    gaze = start({"working_size": 896, "target_psnr": 0, "budget": 265, "keyframe_budget": 265})
-    gaze.connect("fixations", "overlay")
-    picture = image(scene(0, 1280, 960))
-    slowest = 0.0
-    for _ in range(10):
+def test_services_and_parameters_answer_while_an_image_is_in_work(
+    client: Client, start: Callable[..., Gaze], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An inference that held the executor would never end: it waits for what comes after the answers."""
+    held = tmp_path / "held"
+    monkeypatch.setenv("HELD_BY", str(held))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
+    gaze = start(program=Program("held_node", {}))
+    gaze.connect("fixations")
+    begun, ended = (gaze.program.log().count(f"work {word}") for word in ("begins", "ends"))
+    assert begun == ended  # every image so far was answered
+    known = len(gaze.messages["fixations"])
+    held.touch()
+    try:
         for _ in range(3):
-            gaze.send(picture)
-        begun = time.monotonic()
+            gaze.send(image(scene()))
+        client.until(lambda: gaze.program.log().count("work begins") == begun + 1, "an image is in work")
+        gaze.must_set(budget=7)
+        assert gaze.get("budget") == 7
+        assert gaze.state() == "active"
+        assert gaze.reset().success
         assert gaze.set_enabled(True).success
-        slowest = max(slowest, time.monotonic() - begun)
-    assert slowest < 10  # an inference that held the executor would make them wait in line
-    assert gaze.reset().success
-    gaze.client.until(
-        lambda: gaze.messages["fixations"] and gaze.messages["fixations"][-1].frame_index == 0, "a keyframe"
+        gaze.report()
+        assert gaze.program.log().count("work ends") == ended, "all that while the work went on"
+    finally:
+        held.unlink()
+    client.until(
+        lambda: 0 in [message.frame_index for message in gaze.messages["fixations"][known:]],
+        "the image after the reset is a keyframe",
     )
