@@ -21,12 +21,13 @@ TORCH_DONE := .venv/.torch-$(firstword $(shell printf '%s' '$(TORCH)' | cksum))
 # pip takes an .egg-info on the path for the installed package, then cannot uninstall that.
 LEFTOVERS := rm -rf build/lib* build/bdist* build/temp* autogaze_ros.egg-info; rmdir build 2>/dev/null || true
 
-.PHONY: help setup demo test lint clean
+.PHONY: help setup demo test lint train clean
 
 help:
 	@echo "make demo [VIDEO=clip.mp4 | BAG=folder]   gaze at a clip as a camera would send it; results in out/demo"
 	@echo "make test [ARGS=...]                      run all tests"
 	@echo "make lint                                 check style and types"
+	@echo "make train [MINUTES=17] [TRAIN=out/train]  train the built-in model anew on a GPU; goes on where it was stopped"
 	@echo "make setup [PYTHON=python3.12] [TORCH=torch==...]   only make .venv"
 	@echo "make clean                                remove .venv and all that was built"
 
@@ -41,6 +42,16 @@ test: setup
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+# Needs a CUDA build of PyTorch 2.9 or later: make train TORCH='torch==...' with pip configured for its index, or
+# PYTHON_TRAIN naming a Python that has one, with the package's other dependencies.
+PYTHON_TRAIN ?= $(BIN)/python
+MINUTES ?= 17
+TRAIN ?= out/train
+
+train: $(if $(filter $(BIN)/%,$(PYTHON_TRAIN)),setup)
+	$(PYTHON_TRAIN) -m autogaze_ros.training train --out '$(TRAIN)' --minutes $(MINUTES)
+	$(PYTHON_TRAIN) -m autogaze_ros.training export '$(TRAIN)' '$(TRAIN)/builtin'
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' || { \

@@ -31,10 +31,10 @@ LOSS_AT_0_DB, LOSS_PER_DB = 1.6, -0.024
 
 
 def loss_from_psnr(decibels: torch.Tensor) -> torch.Tensor:
-    """The unit of the built-in model's losses: a straight line in dB, 1 at 25 dB, 0.7 at 37.5, 0.4 at 50, never below 0.
+    """The unit of the built-in model's losses: 1 at 25 dB, 0.7 at 37.5, 0.4 at 50, never below 0.
 
-    It lies so that the settings' default threshold and the quality knob, made for NVIDIA's weights, mean what
-    greedy's target PSNR means there.
+    A straight line, which lies so that the settings' default threshold and the quality knob, made for NVIDIA's
+    weights, mean what greedy's target PSNR means there.
     """
     return (LOSS_AT_0_DB + LOSS_PER_DB * decibels).clamp_min(0)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -105,7 +106,15 @@ class Memory:
         self.begin += count
 
 
-class Student(nn.Module):
+class _Part(nn.Module):
+    """Parts under the names that the checkpoint gives them."""
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any: ...
+
+
+class Student(_Part):
     """AutoGaze's network.
 
     Args:
@@ -118,18 +127,18 @@ class Student(nn.Module):
         self.config, self.preprocessor = config, preprocessor
         c, decoder = config.vision_dim, config.decoder
         hidden = decoder.hidden_size
-        self.vision_model = nn.Module()
+        self.vision_model = _Part()
         patch = (1, config.patch_size, config.patch_size)
         self.vision_model.temporal_conv = nn.Conv3d(3, c, patch, patch)
         self.vision_model.norm = nn.LayerNorm(c, LAYER_NORM_EPS)
-        block = nn.Module()
+        block = _Part()
         block.conv3d = nn.Conv3d(c, c, 3)
         self.vision_model.blocks = nn.ModuleList([block])
         self.vision_model.out_proj = nn.Conv3d(c, hidden, 1)
-        self.connector = nn.Module()
+        self.connector = _Part()
         self.connector.pos_embed = nn.Parameter(torch.randn(config.num_vision_tokens, hidden) * 0.02)
-        self.gaze_decoder = nn.Module()
-        self.gaze_decoder.model = nn.Module()
+        self.gaze_decoder = _Part()
+        self.gaze_decoder.model = _Part()
         self.gaze_decoder.model.embed_tokens = nn.Embedding(decoder.vocab_size, hidden)
         self.gaze_decoder.model.layers = nn.ModuleList([_Layer(decoder) for _ in range(decoder.num_layers)])
         self.gaze_decoder.model.norm = nn.RMSNorm(hidden, decoder.rms_norm_eps)
@@ -139,6 +148,7 @@ class Student(nn.Module):
         nn.init.normal_(self.gaze_decoder.model.embed_tokens.weight, std=0.3)
         nn.init.normal_(self.gaze_decoder.lm_head.weight, std=0.02)
         nn.init.normal_(self.gaze_decoder.task_loss_prediction_head.weight, std=0.02)
+        layer: Any
         for layer in self.gaze_decoder.model.layers:
             layer.start(decoder.num_layers)
         self.register_buffer("_frequency", frequencies(decoder.rope, decoder.head_dim), persistent=False)
@@ -212,16 +222,16 @@ class Student(nn.Module):
         return self.propose(hidden[:, plan.rows().to(hidden.device)])
 
 
-class _Layer(nn.Module):
+class _Layer(_Part):
     """RMSNorm, causal attention, RMSNorm, SwiGLU."""
 
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
         self.heads, hidden, inner = config.num_heads, config.hidden_size, config.intermediate_size
-        self.self_attn = nn.Module()
+        self.self_attn = _Part()
         for name in ("q_proj", "k_proj", "v_proj", "o_proj"):
             self.self_attn.add_module(name, nn.Linear(hidden, hidden, bias=False))
-        self.mlp = nn.Module()
+        self.mlp = _Part()
         self.mlp.gate_proj = nn.Linear(hidden, inner, bias=False)
         self.mlp.up_proj = nn.Linear(hidden, inner, bias=False)
         self.mlp.down_proj = nn.Linear(inner, hidden, bias=False)
@@ -230,6 +240,7 @@ class _Layer(nn.Module):
 
     def start(self, layers: int) -> None:
         """Random weights; what is added to the stream is small at first."""
+        part: Any
         for part in (*self.self_attn.children(), *self.mlp.children()):
             nn.init.normal_(part.weight, std=part.in_features**-0.5)
         for part in (self.self_attn.o_proj, self.mlp.down_proj):
