@@ -168,7 +168,7 @@ def test_the_same_again_is_the_same_to_the_byte_however_the_work_is_spread(bag: 
 def test_killed_in_the_middle_and_resumed_it_ends_the_same(tmp_path: Path, setting: str, jobs: str):
     bag = drawn(tmp_path / "bag", frames=150, cameras=int(jobs))
     settings = ["--set", setting, "--set", "cut_threshold=0", "--no-report", "--overlay", "-j", jobs]
-    words = [sys.executable, "-m", "autogaze_ros", "replay", str(bag), *settings, "--checkpoint", "0.05"]
+    words = [sys.executable, "-m", "autogaze_ros", "replay", str(bag), *settings, "--checkpoint", "0.01"]
     subprocess.run([*words, "-o", str(tmp_path / "whole")], check=True, timeout=60)
     killed = tmp_path / "killed"
     process = subprocess.Popen([*words, "-o", str(killed)])
