@@ -2,7 +2,10 @@
 # In a ROS 2 workspace use colcon instead.
 
 PYTHON ?= python3
-# Installed before the package, so that no open range picks another build (CUDA's, of several GB).
+# Installed before the package, so that its open range picks no other version. PyPI's build for x86-64 Linux is
+# CUDA's, of several GB with its libraries. Without an NVIDIA GPU the one for processors does the same:
+#     make setup TORCH='torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu'
+# Not by itself, as a second index that can't be reached costs pip's retries for every package.
 # TORCH= leaves torch out: all but the source "autogaze" works without it.
 TORCH ?= torch==2.13.0
 
