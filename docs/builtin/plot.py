@@ -1,4 +1,4 @@
-"""Draws what `autogaze bench quality` and `autogaze bench threshold` wrote: ``python -m autogaze_ros.bench.plots``."""
+"""Draws what `autogaze bench quality` and `autogaze bench threshold` wrote; needs matplotlib (see --help)."""
 
 from __future__ import annotations
 
