@@ -83,8 +83,9 @@ def _play(width: int, height: int, rate: float, seconds: float, node: dict[str, 
         "latency, stamp to fixations at the subscriber (ms)": percentiles(latencies),
         "of it, stamp to the node's receipt (ms)": _own(own, "arrival, stamp to receipt"),
         "of it, compute (ms)": _own(own, "compute"),
-        "compute and publish p50 (ms)": _own(own, "latency, stamp to publish")["p50"]
-        - _own(own, "arrival, stamp to receipt")["p50"],
+        "compute and publish p50 (ms)": round(
+            _own(own, "latency, stamp to publish")["p50"] - _own(own, "arrival, stamp to receipt")["p50"], 3
+        ),
         "stamps increase": bool((stamps > 0).all()),
         **({"interrupted": run_of.signal} if run_of.signal else {}),
     }
