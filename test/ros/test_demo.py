@@ -259,3 +259,35 @@ def test_a_bag_with_hardly_an_overlay(tmp_path: Path, count: int) -> None:
     write_overlays(tmp_path / "bag.mcap", count, 1, 64, 48)
     assert write_video(tmp_path / "bag.mcap", tmp_path / "v.mp4", tmp_path / "s.png") == count
     assert (tmp_path / "v.mp4").exists() == (tmp_path / "s.png").exists() == bool(count)
+
+
+def test_a_model_may_take_long_to_load_but_silence_ends_the_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(processes, "time", SimpleNamespace(monotonic=lambda: now))
+    there, configured = False, False
+    recorder: Any = SimpleNamespace(
+        reports=0,
+        reporting="/diagnostics",
+        diagnostics={},
+        count_publishers=lambda topic: int(there),
+        configured=lambda: configured,
+    )
+    watch = processes._Watch(recorder, None, None, lambda _: None)  # type: ignore[arg-type]
+    there = True
+    for _ in range(100):  # it is there and loads
+        now += 10
+        watch.starts()
+    there = False  # or never was
+    now += 61
+    with pytest.raises(DemoError, match="nothing came from gaze_node"):
+        watch.starts()
+
+    watch = processes._Watch(recorder, None, None, lambda _: None)  # type: ignore[arg-type]
+    recorder.diagnostics = {"frames received": "5"}
+    for _ in range(10):  # a gap in a bag: reports without figures
+        now += 20
+        recorder.reports += 1
+        watch.answers()
+    recorder.diagnostics = {"frames received": "0"}
+    with pytest.raises(DemoError, match="got no image"):
+        watch.answers()
