@@ -23,7 +23,8 @@ def make_gaze() -> Callable[..., Any]:
     def make(ids, width=640, height=480, layout=DEFAULT_LAYOUT, **values) -> GazeFrame:
         ids = np.asarray(ids, np.int32)
         fields = {
-            "stamp": 0, "source": "test", "model": "", "frame_index": 1, "sequence": 1, "keyframe": False, "keyframe_cause": "",
+            "stamp": 0, "source": "test", "model": "", "frame_index": 1, "sequence": 1,
+            "keyframe": False, "keyframe_cause": "",
             "tiles": np.zeros(len(ids), np.int32), "boxes": layout.boxes(ids, width, height),
             "confidence": np.ones(len(ids), np.float32),
             "predicted_losses": np.full(len(ids), np.nan, np.float32), "psnr": 30.0,

@@ -93,7 +93,9 @@ def bench_model(
         result["steady (ms)"][f"{name}, with a threshold"] = percentiles(_times(stream, pictures, frames))
         result["stream (MB)"] = round(stream.nbytes() / 1e6, 1)
     if batch:
-        result["batch (ms)"] = {f"{batch} streams, 10 slots": _batch(network, pictures, window, batch, frames)}
+        result["batch (ms)"] = {
+            f"{batch} streams, 10 slots": _batch(network, pictures, window, batch, frames)
+        }
     if reference if reference is not None else network.device.type == "cpu":
         result["reference"] = _reference(model, network, pictures, window)
     result["peak memory (MB)"] = {"process": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3)}
@@ -172,7 +174,9 @@ def _stages(network: AutoGaze, stream: Stream, pictures: list[np.ndarray], count
     return {stage: round(float(np.median(times)) * 1e3, 3) for stage, times in spent.items()}
 
 
-def _batch(network: AutoGaze, pictures: list[np.ndarray], window: int, streams: int, count: int) -> dict[str, float]:
+def _batch(
+    network: AutoGaze, pictures: list[np.ndarray], window: int, streams: int, count: int
+) -> dict[str, float]:
     cameras = [network.stream(_ratio(network, 10), window=window) for _ in range(streams)]
     times = []
     for i in range(window + 3 + count):
@@ -183,7 +187,9 @@ def _batch(network: AutoGaze, pictures: list[np.ndarray], window: int, streams: 
     return percentiles(times[window + 3 :])
 
 
-def _reference(model: str | Path, network: AutoGaze, pictures: list[np.ndarray], window: int) -> dict[str, Any]:
+def _reference(
+    model: str | Path, network: AutoGaze, pictures: list[np.ndarray], window: int
+) -> dict[str, Any]:
     """The reference's times for one clip, turn about with ours, so that both meet the same load."""
     import torch
 

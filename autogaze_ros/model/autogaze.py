@@ -101,12 +101,16 @@ class AutoGaze:
         config, preprocessor = read_config(path), read_preprocessor(path)
         say(f"reading weights from {path}")
         weights = load_weights(path, config)
-        say(f"placing {sum(w.numel() for w in weights.values()) / 1e6:.2f} M parameters on {place} as {dtype}")
+        say(
+            f"placing {sum(w.numel() for w in weights.values()) / 1e6:.2f} M parameters on {place} as {dtype}"
+        )
         try:
             with torch.inference_mode():
                 model = cls(weights, config, preprocessor, place, dtype, graphs)
         except torch.cuda.OutOfMemoryError as error:
-            raise DeviceError(f"{place} has too little free memory for the model ({error}); free some") from error
+            raise DeviceError(
+                f"{place} has too little free memory for the model ({error}); free some"
+            ) from error
         say(f"engine: {model.engine}")
         return model
 
@@ -239,7 +243,9 @@ class AutoGaze:
         grid = None
         if target_scales is not None or target_patch_size is not None:
             if target_scales is None or target_patch_size is None:
-                raise SettingError("target_scales and target_patch_size belong together; give both or neither")
+                raise SettingError(
+                    "target_scales and target_patch_size belong together; give both or neither"
+                )
             grid = TargetGrid.of(self.config, target_scales, target_patch_size)
             pixel_values = grid.cut(pixel_values)
         with self._lock, _on(self.device):
@@ -248,7 +254,9 @@ class AutoGaze:
             together = [range(i, i + tiles) for i in range(0, len(contexts), tiles)] if tiles > 1 else []
             gazes: list[list[Gaze]] = [[] for _ in contexts]
             for t, budget in enumerate(budgets):
-                pixels = to_square(pixel_values[:, t].to(self.device, torch.float32), self.config.input_img_size)
+                pixels = to_square(
+                    pixel_values[:, t].to(self.device, torch.float32), self.config.input_img_size
+                )
                 request = Request(budget, loss, temperature, sampler)
                 looked = self._generator.look(pixels, contexts, [request] * len(contexts), together)
                 for chosen, gaze in zip(gazes, looked, strict=True):
@@ -265,8 +273,13 @@ class AutoGaze:
         """
         _check_pixels(pixel_values)
         if clip.num_vision_tokens_each_frame != self.config.num_ids:
-            raise SettingError("a clip on another encoder's grid cannot be rated: its ids are not the network's")
-        if clip.gazing_pos.shape[0] != len(pixel_values) or len(clip.num_gazing_each_frame) != pixel_values.shape[1]:
+            raise SettingError(
+                "a clip on another encoder's grid cannot be rated: its ids are not the network's"
+            )
+        if (
+            clip.gazing_pos.shape[0] != len(pixel_values)
+            or len(clip.num_gazing_each_frame) != pixel_values.shape[1]
+        ):
             raise SettingError(f"the clip is not one of these pixel values {tuple(pixel_values.shape)}")
         with self._lock:
             pixels = to_square(pixel_values.to(self.device, torch.float32), self.config.input_img_size)
@@ -319,7 +332,9 @@ class AutoGaze:
         if not isinstance(value, Sequence):
             return [check_ratio(value)] * frames
         if len(value) != frames:
-            raise SettingError(f"gazing_ratio has {len(value)} entries for {frames} frames; give one for each")
+            raise SettingError(
+                f"gazing_ratio has {len(value)} entries for {frames} frames; give one for each"
+            )
         return [check_ratio(ratio) for ratio in value]
 
 
@@ -330,7 +345,9 @@ def _check_device(device: str | torch.device) -> torch.device:
         raise DeviceError(f"device {device!r} is not known; use cuda or cpu") from error
     if place.type == "cuda":
         if not torch.cuda.is_available():
-            raise DeviceError("device cuda: this PyTorch sees no CUDA GPU; check the driver, or use device cpu")
+            raise DeviceError(
+                "device cuda: this PyTorch sees no CUDA GPU; check the driver, or use device cpu"
+            )
         if place.index is not None and place.index >= torch.cuda.device_count():
             raise DeviceError(f"device {place}: there are only {torch.cuda.device_count()} CUDA GPUs")
         if place.index is None:
@@ -349,7 +366,9 @@ def _check_pixels(pixels: Any) -> None:
     if not isinstance(pixels, torch.Tensor) or not pixels.is_floating_point():
         raise SettingError("pixel_values must be a float tensor, as AutoGaze.preprocess makes it")
     if pixels.ndim != 5 or pixels.shape[2] != 3 or min(pixels.shape) < 1:
-        raise SettingError(f"pixel_values must be (clips, frames, 3, height, width), is {tuple(pixels.shape)}")
+        raise SettingError(
+            f"pixel_values must be (clips, frames, 3, height, width), is {tuple(pixels.shape)}"
+        )
 
 
 def _sampler(do_sample: bool, temperature: float, seed: int | None) -> Callable[[np.ndarray], int] | None:

@@ -40,17 +40,16 @@ class _Small(ctypes.Structure):
     """`struct Small` of the kernels."""
 
     _fields_ = [
-        (name, ctypes.c_void_p)
-        for name in ("x", "weight", "out", "residual", "angles", "streams", "results")
+        (name, ctypes.c_void_p) for name in ("x", "weight", "out", "residual", "angles", "streams", "results")
     ] + [(name, ctypes.c_int) for name in ("N", "residual_row0", "residual_rows", "layer", "step")]
 
 
 class _Few(ctypes.Structure):
     """`struct Few` of the kernels."""
 
-    _fields_ = [(name, ctypes.c_void_p) for name in ("streams", "results", "queries", "part_out", "part_sum")] + [
-        (name, ctypes.c_int) for name in ("query_rows", "row0", "layer", "step")
-    ]
+    _fields_ = [
+        (name, ctypes.c_void_p) for name in ("streams", "results", "queries", "part_out", "part_sum")
+    ] + [(name, ctypes.c_int) for name in ("query_rows", "row0", "layer", "step")]
 
 
 def _pointer(tensor: torch.Tensor) -> int:
@@ -209,7 +208,9 @@ class Batch:
         """The last layer for the last row of `rows`, the heads, and the choice."""
         e, layer = self.engine, self.engine.decoder.layers[-1]
         self._attend("last", queries, rows, rows - 1, len(e.decoder.layers) - 1, step)
-        self._small("last_out", self.block_attended, layer.out, self.last, residual=source, row0=rows - 1, step=step)
+        self._small(
+            "last_out", self.block_attended, layer.out, self.last, residual=source, row0=rows - 1, step=step
+        )
         self._small("last_swiglu", self.last, e.weights.gate_up[-1], self.block_inner, step=step)
         self._small("last_down", self.block_inner, layer.down, self.last, residual=self.last, step=step)
         self._small("last_heads", self.last, e.decoder.heads, self.heads, step=step)

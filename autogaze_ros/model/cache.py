@@ -66,7 +66,10 @@ class History:
         first = (self.start + self.length - count) % self.capacity
         # The tokens lie at first .. first + count, and their twins one capacity away on either side.
         split = min(count, self.capacity - first)
-        for memory, new in ((self.keys[layer], keys.transpose(0, 1)), (self.values[layer], values.transpose(0, 1))):
+        for memory, new in (
+            (self.keys[layer], keys.transpose(0, 1)),
+            (self.values[layer], values.transpose(0, 1)),
+        ):
             memory[:, first : first + count] = new
             memory[:, first + self.capacity : first + self.capacity + split] = new[:, :split]
             if split < count:
@@ -81,7 +84,9 @@ class History:
         """Of the newest `len(kept)` tokens, all of this frame, forget those that are not marked."""
         count = len(kept)
         chosen = [i - count for i, keep in enumerate(kept) if keep]
-        layers = [tuple(part[:, chosen].transpose(0, 1) for part in self.read(i)) for i in range(len(self.keys))]
+        layers = [
+            tuple(part[:, chosen].transpose(0, 1) for part in self.read(i)) for i in range(len(self.keys))
+        ]
         self.length -= count - len(chosen)
         self.frames[-1] -= count - len(chosen)
         for layer, (keys, values) in enumerate(layers):

@@ -107,7 +107,9 @@ def check_header(header: dict[str, dict[str, Any]], config: ModelConfig) -> None
                 "do config.json and model.safetensors belong together?"
             )
         if header[name]["dtype"] not in DTYPES:
-            raise CheckpointError(f"tensor {name} is {header[name]['dtype']}, supported are {', '.join(DTYPES)}")
+            raise CheckpointError(
+                f"tensor {name} is {header[name]['dtype']}, supported are {', '.join(DTYPES)}"
+            )
     for name in header:
         if name not in expected:
             raise CheckpointError(f"tensor {name} in {CHECKPOINT_FILE} belongs to no part of this network")

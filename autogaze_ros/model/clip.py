@@ -98,7 +98,9 @@ class TargetGrid:
     def of(cls, config: ModelConfig, scales: Sequence[int], patch: int) -> TargetGrid:
         """Check an encoder's sizes in pixels; raises a `SettingError` that says what does not fit."""
         if len(scales) != len(config.scales):
-            raise SettingError(f"target_scales must be {len(config.scales)} sizes as in {config.scales}, are {scales}")
+            raise SettingError(
+                f"target_scales must be {len(config.scales)} sizes as in {config.scales}, are {scales}"
+            )
         if patch < 1 or any(scale < patch or scale % patch for scale in scales):
             raise SettingError(f"target_scales {list(scales)} must be multiples of target_patch_size {patch}")
         tile = config.vision_grid * patch
@@ -137,7 +139,9 @@ class TargetGrid:
                 plane = plane.reshape(batch, -1, across * grid, across * grid)[..., :side, :side]
                 kind.append(plane.reshape(batch, -1, side * side))
         mask, confidence = torch.cat(masks, -1).numpy() > 0, torch.cat(scores, -1).numpy()
-        gazes = [[_ascending(mask[b, t], confidence[b, t], t) for t in range(mask.shape[1])] for b in range(batch)]
+        gazes = [
+            [_ascending(mask[b, t], confidence[b, t], t) for t in range(mask.shape[1])] for b in range(batch)
+        ]
         return assemble(gazes, self.scales, [part.shape[-1] for part in masks])
 
     @staticmethod

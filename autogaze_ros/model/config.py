@@ -205,7 +205,9 @@ def parse_config(values: Mapping[str, Any]) -> ModelConfig:
         if scale % patch:
             raise top.fail("scales", f"{scale} is no multiple of vision_model_config.kernel_size = {patch}")
     if scales[-1] != image:
-        raise top.fail("scales", f"the largest is {scales[-1]}, but gaze_model_config.input_img_size = {image}")
+        raise top.fail(
+            "scales", f"the largest is {scales[-1]}, but gaze_model_config.input_img_size = {image}"
+        )
 
     decoder = _decoder(gaze.section("gaze_decoder_config"))
     ids = sum((scale // patch) ** 2 for scale in scales)
@@ -340,7 +342,9 @@ def parse_preprocessor(values: Mapping[str, Any]) -> PreprocessorConfig:
         elif set(size.values) == {"height", "width"}:
             height, width = size.integer("height"), size.integer("width")
         else:
-            raise top.fail("size", f"needs height and width, or shortest_edge alone, is {dict(size.values)!r}")
+            raise top.fail(
+                "size", f"needs height and width, or shortest_edge alone, is {dict(size.values)!r}"
+            )
 
     crop = None
     if top.boolean("do_center_crop"):

@@ -46,11 +46,15 @@ class Decoder:
         self.heads = _after_norm(weights["gaze_decoder.model.norm.weight"], heads).to(device, dtype)
         self._triangle = torch.zeros(0, 0)
 
-    def _layer(self, weights: dict[str, torch.Tensor], index: int, device: torch.device, dtype: torch.dtype) -> Layer:
+    def _layer(
+        self, weights: dict[str, torch.Tensor], index: int, device: torch.device, dtype: torch.dtype
+    ) -> Layer:
         def weight(name: str) -> torch.Tensor:
             return weights[f"gaze_decoder.model.layers.{index}.{name}.weight"]
 
-        query, key = (neighbours_first(weight(f"self_attn.{name}_proj"), self.config.head_dim) for name in "qk")
+        query, key = (
+            neighbours_first(weight(f"self_attn.{name}_proj"), self.config.head_dim) for name in "qk"
+        )
         qkv = torch.cat([query, key, weight("self_attn.v_proj")])
         gate_up = torch.cat([weight("mlp.gate_proj"), weight("mlp.up_proj")])
         return Layer(
@@ -90,7 +94,9 @@ class Decoder:
         """
         c = self.config
         turns = self.rotary(positions)
-        ends = torch.tensor(counts, device=hidden.device).cumsum(0) - 1 if len(counts) > 1 else slice(-1, None)
+        ends = (
+            torch.tensor(counts, device=hidden.device).cumsum(0) - 1 if len(counts) > 1 else slice(-1, None)
+        )
         for index, layer in enumerate(self.layers):
             x = self._norm(hidden) @ layer.qkv
             x = x.view(len(hidden), 3 * c.num_heads, c.head_dim)
@@ -113,7 +119,12 @@ class Decoder:
         return F.rms_norm(hidden, (hidden.shape[-1],), eps=self.config.rms_norm_eps)
 
     def _remember(
-        self, layer: int, keys: torch.Tensor, values: torch.Tensor, histories: list[History], counts: list[int]
+        self,
+        layer: int,
+        keys: torch.Tensor,
+        values: torch.Tensor,
+        histories: list[History],
+        counts: list[int],
     ) -> None:
         begin = 0
         for history, count in zip(histories, counts, strict=True):

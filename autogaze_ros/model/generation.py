@@ -150,7 +150,9 @@ class _Choice:
         odds = np.exp(row - row[best])
         total = float(odds.sum())
         if not np.isfinite(total):
-            raise DeviceError("the network's scores are not finite; use float32, or check the weights and the input")
+            raise DeviceError(
+                "the network's scores are not finite; use float32, or check the weights and the input"
+            )
         if self.request.sample is None:
             return best, 1.0 / total
         warm = np.exp((row - row[best]).astype(np.float64) / self.request.temperature)
@@ -207,7 +209,9 @@ class Generator:
         for context, block in zip(contexts, blocks, strict=True):
             context.pending = block
         for group in together:
-            self._keep_step([contexts[i] for i in group], [choices[i] for i in group], [steps[i] for i in group])
+            self._keep_step(
+                [contexts[i] for i in group], [choices[i] for i in group], [steps[i] for i in group]
+            )
         self.mark("decode")
         gazes = []
         for context, choice in zip(contexts, choices, strict=True):

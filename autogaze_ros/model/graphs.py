@@ -37,7 +37,9 @@ _STORE = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
 class GraphGenerator(Generator):
     """`Generator` with CUDA graphs; what those do not cover (sampling, tiles in step) runs the plain way."""
 
-    def __init__(self, vision: Vision, decoder: Decoder, config: ModelConfig, preprocessor: PreprocessorConfig) -> None:
+    def __init__(
+        self, vision: Vision, decoder: Decoder, config: ModelConfig, preprocessor: PreprocessorConfig
+    ) -> None:
         super().__init__(vision, decoder, config)
         c = config.decoder
         rows = c.num_multi_token_pred + config.num_vision_tokens
@@ -88,7 +90,9 @@ class GraphGenerator(Generator):
                 self._upload(batch, [frame], i, bgr)
         return batch.pixels
 
-    def _upload(self, batch: Batch, frames: Sequence[np.ndarray | torch.Tensor], first: int, bgr: bool) -> None:
+    def _upload(
+        self, batch: Batch, frames: Sequence[np.ndarray | torch.Tensor], first: int, bgr: bool
+    ) -> None:
         height, width = int(frames[0].shape[0]), int(frames[0].shape[1])
         # One for each place in the batch: a staging buffer must not be refilled while its copy is under way.
         key = (len(frames), first, height, width, bgr)
@@ -142,7 +146,9 @@ class GraphGenerator(Generator):
         """Read one stream's outcome and bring its context up to date."""
         slots, blocks, done, bad = (int(value) for value in row[:4])
         if bad or not done:
-            raise DeviceError("the network's scores are not finite; use float32, or check the weights and the input")
+            raise DeviceError(
+                "the network's scores are not finite; use float32, or check the weights and the input"
+            )
         size, ids_each = self.config.decoder.num_multi_token_pred, self.config.num_ids
         ids = row[4 : 4 + slots].astype(np.int64)
         padded = ids == self.config.eos_id

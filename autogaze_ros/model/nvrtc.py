@@ -66,7 +66,9 @@ class Kernels:
         """Put a copy between the GPU and pinned memory on PyTorch's current stream; both are contiguous."""
         size = ctypes.c_size_t(source.numel() * source.element_size())
         call = self._driver.cuMemcpyHtoDAsync_v2 if to.is_cuda else self._driver.cuMemcpyDtoHAsync_v2
-        status = call(ctypes.c_void_p(to.data_ptr()), ctypes.c_void_p(source.data_ptr()), size, self._stream())
+        status = call(
+            ctypes.c_void_p(to.data_ptr()), ctypes.c_void_p(source.data_ptr()), size, self._stream()
+        )
         self._check(status, "copying")
 
     def make_current(self) -> None:
@@ -90,7 +92,9 @@ class Kernels:
             finally:
                 status = self._driver.cuStreamEndCapture(stream, ctypes.byref(graph))
             self._check(status, "ending a capture")
-        status = self._driver.cuGraphInstantiateWithFlags(ctypes.byref(executable), graph, ctypes.c_ulonglong(0))
+        status = self._driver.cuGraphInstantiateWithFlags(
+            ctypes.byref(executable), graph, ctypes.c_ulonglong(0)
+        )
         self._driver.cuGraphDestroy(graph)
         self._check(status, "making a graph")
         return Graph(self, executable)
@@ -122,7 +126,9 @@ class Graph:
     def launch(self) -> None:
         """Put the whole of it on PyTorch's current stream."""
         kernels = self._kernels
-        kernels._check(kernels._driver.cuGraphLaunch(self._executable, kernels._stream()), "launching a graph")
+        kernels._check(
+            kernels._driver.cuGraphLaunch(self._executable, kernels._stream()), "launching a graph"
+        )
 
 
 def _compile(source: str, macros: Mapping[str, object], arch: str) -> bytes:
@@ -137,7 +143,9 @@ def _compile(source: str, macros: Mapping[str, object], arch: str) -> bytes:
         texts = (ctypes.c_char_p * len(options))(*[option.encode() for option in options])
         if library.nvrtcCompileProgram(program, len(options), texts):
             log = _fetch(library.nvrtcGetProgramLogSize, library.nvrtcGetProgramLog, program)
-            raise DeviceError(f"NVRTC cannot compile the kernels for {arch}: {log.decode(errors='replace')[:2000]}")
+            raise DeviceError(
+                f"NVRTC cannot compile the kernels for {arch}: {log.decode(errors='replace')[:2000]}"
+            )
         return _fetch(library.nvrtcGetCUBINSize, library.nvrtcGetCUBIN, program)
     finally:
         library.nvrtcDestroyProgram(ctypes.byref(program))

@@ -37,7 +37,9 @@ def check_frame(frame: Any) -> tuple[int, int]:
         raise FrameError(f"a frame must be a NumPy array or a torch tensor, is {type(frame).__name__}")
     if frame.ndim != 3 or frame.shape[2] != 3:
         shape = tuple(frame.shape)
-        raise FrameError(f"a frame must be (height, width, 3), is {shape}; turn a grey or RGBA picture into RGB")
+        raise FrameError(
+            f"a frame must be (height, width, 3), is {shape}; turn a grey or RGBA picture into RGB"
+        )
     if frame.dtype not in (np.uint8, torch.uint8):
         raise FrameError(f"a frame must be uint8 in 0..255, is {frame.dtype}")
     if frame.shape[0] < 1 or frame.shape[1] < 1:
@@ -155,7 +157,9 @@ def _blocks(size: int, target: int, channels: int, outputs: int, device: torch.d
     """
     first, coefficient = coefficients(size, target)
     if coefficient.shape[1] >= _MAX_TAPS:
-        raise FrameError(f"a side of {size} pixels is too large to be resized to {target}; scale it down first")
+        raise FrameError(
+            f"a side of {size} pixels is too large to be resized to {target}; scale it down first"
+        )
     blocks = []
     for begin in range(0, target, outputs):
         rows = range(begin, min(begin + outputs, target))

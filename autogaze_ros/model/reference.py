@@ -73,7 +73,9 @@ class Reference:
             return self.weights[f"vision_model.{name}"]
 
         kernel = weight("temporal_conv.weight")
-        patches = F.conv3d(pixels[None, :, None], kernel, weight("temporal_conv.bias"), stride=kernel.shape[2:])
+        patches = F.conv3d(
+            pixels[None, :, None], kernel, weight("temporal_conv.bias"), stride=kernel.shape[2:]
+        )
         channels = patches.movedim(1, -1)
         normal = F.layer_norm(channels, channels.shape[-1:], weight("norm.weight"), weight("norm.bias"), 1e-5)
         now = normal.movedim(-1, 1)
@@ -81,7 +83,9 @@ class Reference:
             self.earlier = torch.zeros_like(now).repeat(1, 1, 2, 1, 1)
         frames = torch.cat([self.earlier, now], dim=2)
         self.earlier = frames[:, :, 1:]
-        mixed = F.conv3d(frames, weight("blocks.0.conv3d.weight"), weight("blocks.0.conv3d.bias"), padding=(0, 1, 1))
+        mixed = F.conv3d(
+            frames, weight("blocks.0.conv3d.weight"), weight("blocks.0.conv3d.bias"), padding=(0, 1, 1)
+        )
         out = F.conv3d(mixed.relu(), weight("out_proj.weight"), weight("out_proj.bias"))
         return out[0, :, 0].flatten(1).t() + self.weights["connector.pos_embed"]
 
@@ -96,7 +100,9 @@ class Reference:
             return x * cosine + torch.cat([-second, first], dim=-1) * sine
 
         def norm(x: torch.Tensor, name: str) -> torch.Tensor:
-            return F.rms_norm(x, x.shape[-1:], self.weights[f"gaze_decoder.model.{name}.weight"], c.rms_norm_eps)
+            return F.rms_norm(
+                x, x.shape[-1:], self.weights[f"gaze_decoder.model.{name}.weight"], c.rms_norm_eps
+            )
 
         total = len(self.attention_mask)
         mask = torch.ones(n, total, dtype=torch.bool).tril(total - n) & torch.tensor(self.attention_mask)
@@ -109,7 +115,8 @@ class Reference:
 
             x = norm(hidden, prefix + "input_layernorm")
             query, key, value = (
-                product(x, f"self_attn.{name}_proj").view(n, c.num_heads, c.head_dim).transpose(0, 1) for name in "qkv"
+                product(x, f"self_attn.{name}_proj").view(n, c.num_heads, c.head_dim).transpose(0, 1)
+                for name in "qkv"
             )
             query, key = rotate(query), rotate(key)
             cached = self.cache[index]
@@ -119,7 +126,9 @@ class Reference:
             attended = F.scaled_dot_product_attention(query[None], key[None], value[None], attn_mask=mask)[0]
             hidden = hidden + product(attended.transpose(0, 1).reshape(n, -1), "self_attn.o_proj")
             x = norm(hidden, prefix + "post_attention_layernorm")
-            hidden = hidden + product(F.silu(product(x, "mlp.gate_proj")) * product(x, "mlp.up_proj"), "mlp.down_proj")
+            hidden = hidden + product(
+                F.silu(product(x, "mlp.gate_proj")) * product(x, "mlp.up_proj"), "mlp.down_proj"
+            )
         return norm(hidden, "norm")[-1]
 
     def _block(

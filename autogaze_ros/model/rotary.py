@@ -18,7 +18,9 @@ import torch
 
 from .config import RopeConfig
 
-FLOAT32_POSITIONS = 8192  # positions below this use the reference's float32 angles (a clip of 16 frames has <= 7376)
+FLOAT32_POSITIONS = (
+    8192  # positions below this use the reference's float32 angles (a clip of 16 frames has <= 7376)
+)
 
 
 def frequencies(config: RopeConfig, head_dim: int) -> torch.Tensor:
@@ -30,7 +32,11 @@ def frequencies(config: RopeConfig, head_dim: int) -> torch.Tensor:
     exponents = torch.arange(0, head_dim, 2, dtype=torch.int64).float() / head_dim
     plain = 1.0 / (config.theta**exponents)
     wavelength = 2 * math.pi / plain
-    original, low, high = config.original_max_position_embeddings, config.low_freq_factor, config.high_freq_factor
+    original, low, high = (
+        config.original_max_position_embeddings,
+        config.low_freq_factor,
+        config.high_freq_factor,
+    )
     smooth = (original / wavelength - low) / (high - low)
     blended = (1 - smooth) * plain / config.factor + smooth * plain
     scaled = torch.where(wavelength > original / low, plain / config.factor, blended)

@@ -67,7 +67,12 @@ class Stream:
     """
 
     def __init__(
-        self, model: AutoGaze, context: Context, gazing_ratio: float, task_loss_requirement: float | None, policy: str
+        self,
+        model: AutoGaze,
+        context: Context,
+        gazing_ratio: float,
+        task_loss_requirement: float | None,
+        policy: str,
     ) -> None:
         self._model = model
         self._context = context

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 class Upload:
     """Frames of one size on their way to the GPU, and their resize there into a part of a batch's pixels."""
 
-    def __init__(self, engine: GraphGenerator, pixels: torch.Tensor, height: int, width: int, bgr: bool) -> None:
+    def __init__(
+        self, engine: GraphGenerator, pixels: torch.Tensor, height: int, width: int, bgr: bool
+    ) -> None:
         self.engine, self.pixels, self.bgr = engine, pixels, bgr
         self.height, self.width, self.side = height, width, engine.config.input_img_size
         n, device = len(pixels), engine.device

@@ -11,7 +11,11 @@ from autogaze_ros.model import ConfigError, ModelError, info
 from autogaze_ros.model.config import parse_config, parse_preprocessor, read_config
 
 GAZE = "gaze_model_config"
-VISION, CONNECTOR, DECODER = f"{GAZE}.vision_model_config", f"{GAZE}.connector_config", f"{GAZE}.gaze_decoder_config"
+VISION, CONNECTOR, DECODER = (
+    f"{GAZE}.vision_model_config",
+    f"{GAZE}.connector_config",
+    f"{GAZE}.gaze_decoder_config",
+)
 
 NEEDED = [
     "model_type", "scales", "num_vision_tokens_each_frame", "max_num_frames", GAZE, VISION, CONNECTOR, DECODER,
@@ -143,7 +147,12 @@ def test_a_wrong_preprocessor_value_is_named(preprocessor, key, value):
 
 
 def test_preprocessor_steps(preprocessor):
-    preprocessor |= {"do_rescale": False, "do_normalize": False, "size": {"shortest_edge": 200}, "do_center_crop": True}
+    preprocessor |= {
+        "do_rescale": False,
+        "do_normalize": False,
+        "size": {"shortest_edge": 200},
+        "do_center_crop": True,
+    }
     config = parse_preprocessor(preprocessor)
     assert (config.scale, config.offset, config.mean, config.std) == (1.0, 0.0, (0, 0, 0), (1, 1, 1))
     assert (config.shortest_edge, config.height, config.crop) == (200, None, (224, 224))

@@ -16,7 +16,9 @@ def pixels(tiny):
     return torch.stack([tiny.model.preprocess(list(clip)) for clip in frames])
 
 
-@pytest.mark.parametrize(("ratio", "loss"), [(0.03, None), (0.3, -0.6), (0.75, -0.3), (1.0, 0.0), (0.5, 100.0)])
+@pytest.mark.parametrize(
+    ("ratio", "loss"), [(0.03, None), (0.3, -0.6), (0.75, -0.3), (1.0, 0.0), (0.5, 100.0)]
+)
 def test_fast_path_is_the_plain_one(tiny, pixels, ratio, loss):
     plain = Reference(tiny.folder)
     clip = tiny.model.generate(pixels[:1], ratio, loss)
@@ -51,7 +53,9 @@ def test_a_batch_of_clips_is_each_alone(tiny, pixels):
 
 def test_fields_by_name_and_shape(tiny, pixels):
     clip = tiny.model.generate(pixels, gazing_ratio=0.1)
-    assert clip["gazing_pos"].shape == clip["if_padded_gazing"].shape == clip["confidence"].shape == (3, 4 * 26)
+    assert (
+        clip["gazing_pos"].shape == clip["if_padded_gazing"].shape == clip["confidence"].shape == (3, 4 * 26)
+    )
     assert clip["num_gazing_each_frame"].tolist() == [26] * 4
     assert [mask.shape for mask in clip["gazing_mask"]] == [(3, 4, cells) for cells in (4, 16, 49, 196)]
     assert (clip["scales"], clip["num_vision_tokens_each_frame"]) == ((32, 64, 112, 224), 265)

@@ -48,7 +48,9 @@ def test_stream_is_the_references_stream_and_clip(golden):
     assert [len(gaze.ids) for gaze in gazes] == golden.tensors["stream_q10.num_gazing_each_frame"].tolist()
 
     clip = golden.model.generate(pixels_of(golden), **settings)
-    np.testing.assert_allclose(np.concatenate([gaze.confidence for gaze in gazes]), clip.confidence[0], atol=1e-5)
+    np.testing.assert_allclose(
+        np.concatenate([gaze.confidence for gaze in gazes]), clip.confidence[0], atol=1e-5
+    )
     np.testing.assert_allclose(np.concatenate([gaze.predicted_loss for gaze in gazes]), clip.predicted_loss[0],
                                atol=1e-5)  # fmt: skip
 
@@ -84,7 +86,10 @@ def test_the_released_models_masks_from_its_ids(birds, full):
     for t, count in enumerate(run["num_gazing_each_frame"].tolist()):
         here = slice(begin, begin + count)
         begin += count
-        ids, padded = run["gazing_pos"][0, here].numpy() - t * 265, run["if_padded_gazing"][0, here].bool().numpy()
+        ids, padded = (
+            run["gazing_pos"][0, here].numpy() - t * 265,
+            run["if_padded_gazing"][0, here].bool().numpy(),
+        )
         nothing = np.zeros(count, np.float32)
         gazes.append(Gaze(np.where(padded, 265, ids), padded, nothing, nothing, t, 0))
     clip = assemble([gazes], full.model.config.scales, [4, 16, 49, 196])

@@ -56,7 +56,9 @@ def test_clip_is_the_references(on_gpu, name, call, request):
     if call not in golden.settings:
         pytest.skip("not among the calls of this folder")
     model = on_gpu(golden)
-    settings = {key: value for key, value in golden.settings[call].items() if key not in ("streaming", "frames")}
+    settings = {
+        key: value for key, value in golden.settings[call].items() if key not in ("streaming", "frames")
+    }
     pixels = model.preprocess(list(golden.tensors["frames_rgb"]))[None]
     if f"{call}.pixel_values" in golden.tensors:
         pixels = golden.tensors[f"{call}.pixel_values"][None]
@@ -89,7 +91,11 @@ def test_pixels_are_the_cpus(graphs, tiny):
     for size in ((32, 40), (224, 224), (448, 448), (1080, 1920), (225, 224), (100, 3000)):
         frame = noise(1, size=size)[0]
         wanted = tiny.model.preprocess([frame])[0]
-        for picture, bgr in ((frame, False), (frame[..., ::-1], True), (torch.from_numpy(frame).cuda(), False)):
+        for picture, bgr in (
+            (frame, False),
+            (frame[..., ::-1], True),
+            (torch.from_numpy(frame).cuda(), False),
+        ):
             torch.testing.assert_close(graphs._prepare([picture], bgr)[0].cpu(), wanted, atol=2e-6, rtol=0)
             torch.testing.assert_close(graphs.preprocess([picture], bgr)[0].cpu(), wanted, atol=2e-6, rtol=0)
 

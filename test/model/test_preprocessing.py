@@ -99,9 +99,13 @@ def test_shortest_edge_keeps_the_aspect_and_crop_takes_the_middle(tiny):
 
 
 def test_steps_that_are_off_are_left_out(tiny):
-    plain = replace(tiny.model.preprocessor, do_resize=False, scale=1.0, offset=0.0, mean=(0, 0, 0), std=(1, 1, 1))
+    plain = replace(
+        tiny.model.preprocessor, do_resize=False, scale=1.0, offset=0.0, mean=(0, 0, 0), std=(1, 1, 1)
+    )
     frame = picture(50, 60)
-    np.testing.assert_array_equal(preprocess(torch.from_numpy(frame), plain).numpy(), frame.transpose(2, 0, 1))
+    np.testing.assert_array_equal(
+        preprocess(torch.from_numpy(frame), plain).numpy(), frame.transpose(2, 0, 1)
+    )
 
 
 def test_tiny_reads_its_preprocessor(tiny):

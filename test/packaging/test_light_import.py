@@ -31,7 +31,12 @@ def rooms_without_ros():
     """Every module that has to import where no ROS is installed."""
     sources = str(Path(autogaze_ros.__file__).parent)
     modules = pkgutil.walk_packages([sources], "autogaze_ros.", onerror=lambda name: None)
-    other = ["autogaze_ros.ros", "autogaze_ros.msg", "autogaze_ros.__main__", "autogaze_ros.training.__main__"]
+    other = [
+        "autogaze_ros.ros",
+        "autogaze_ros.msg",
+        "autogaze_ros.__main__",
+        "autogaze_ros.training.__main__",
+    ]
     other += ["autogaze_ros.bench.node"]  # measures the real node
     other += [] if find_spec("torch") else ["autogaze_ros.model", "autogaze_ros.training"]
     return [m.name for m in modules if not m.name.startswith(tuple(other))]
