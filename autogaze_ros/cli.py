@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+# isort: off
+import autogaze_ros._process  # noqa: F401  (before NumPy)
+# isort: on
+
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-
-import autogaze_ros._process  # noqa: F401  (before NumPy)
 
 from .errors import AutogazeError
 from .replay.command import replay

@@ -59,9 +59,9 @@ def _play(width: int, height: int, rate: float, seconds: float, node: dict[str, 
     camera = {
         "width": width,
         "height": height,
-        "frames": 30,
+        "frames": 80,
         "rate": rate,
-        "preload": True,
+        "preload": 60,
         "limit": max(1, round(rate * seconds)),
     }
     run_of = run(camera, node, None, False, lambda _: None)

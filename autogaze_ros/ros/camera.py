@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+# isort: off
+import autogaze_ros._process  # noqa: F401  (before NumPy)
+# isort: on
+
+import itertools
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -15,8 +20,6 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, QoSReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
-
-import autogaze_ros._process  # noqa: F401  (before NumPy)
 
 from ..images import ImageError
 from ..replay.clips import ClipError, DrawnClip, Video
@@ -38,7 +41,7 @@ _PARAMETERS: dict[str, tuple[Any, str]] = {
     "loop": (False, "Start again at the end."),
     "frame_id": ("camera", "frame_id of the images."),
     "compressed": (False, "Send JPEG on image/compressed instead of rgb8 on image."),
-    "preload": (False, "Draw or decode the whole clip first and then play it over and over."),
+    "preload": (0, "Draw or decode so many pictures first and then play them over and over; 0 for none."),
     "limit": (0, "Stop after so many images; 0 plays to the end."),
     "wait_for_subscribers": (0, "Begin once so many listen."),
 }
@@ -114,7 +117,7 @@ class Camera(Node):
         odd = [name for name in ("rate", "compressed") if values[name]] if values["bag"] else []
         if odd:
             raise ClipError(f"{' and '.join(odd)} can't be chosen for a bag, which plays as it was recorded")
-        if values["preload"] and values["webcam"] >= 0:
+        if values["preload"] > 0 and values["webcam"] >= 0:
             raise ClipError("preload can't be had of a webcam, which has no end")
         if not 0 <= values["rate"] < math.inf:
             raise ClipError(f"rate must be 0 or more images a second, got {values['rate']}")
@@ -125,7 +128,7 @@ class Camera(Node):
     def _schedule(self) -> Iterator[tuple[float, Maker]]:
         """When each picture is due, in seconds, and what makes its message."""
         values, start = self.values, 0.0
-        loaded = list(self._once()) if values["preload"] else None
+        loaded = list(itertools.islice(self._once(), values["preload"])) if values["preload"] > 0 else None
         while True:
             count, due, gap = 0, 0.0, 0.0
             for next_due, make in loaded or self._once():

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+# isort: off
+import autogaze_ros._process  # noqa: F401  (before NumPy)
+# isort: on
+
 import time
 import traceback
 from typing import Any
@@ -12,8 +16,6 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from sensor_msgs.msg import CompressedImage, Image
 from std_srvs.srv import SetBool, Trigger
-
-import autogaze_ros._process  # noqa: F401  (before NumPy)
 
 from ..gaze.sources import GazeSource, SourceError
 from ..pipeline import Pipeline, make_source

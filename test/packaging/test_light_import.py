@@ -69,3 +69,14 @@ def test_node_needs_only_what_rosdep_gives():
         "import autogaze_ros.ros.node", ("torch", "safetensors", "rosbags", "mcap", "av", "rich", "typer")
     )
     assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("entry", ["autogaze_ros.cli", "autogaze_ros.ros.node", "autogaze_ros.ros.camera"])
+def test_programs_set_up_the_process_before_numpy_loads(entry):
+    """NumPy's threads are counted when it loads; later settings would come too late."""
+    code = (
+        f"import sys, {entry}; from autogaze_ros.gaze import receiver; names = list(sys.modules);"
+        "print(names.index('autogaze_ros._process') < names.index('numpy'))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True"
