@@ -36,9 +36,12 @@ def run_demo(out: Path, camera: dict[str, Any], node: dict[str, Any]) -> dict[st
 
     Raises:
         SettingsError: the node would not take its parameters.
+        ClipError: a bag that can't be read or has no images.
         DemoError: a process failed.
         Interrupted: a signal ended it early; what there was is written and shown.
     """
+    if camera.get("bag"):
+        node = {"image_transport": _transport_of(Path(camera["bag"]), camera.get("bag_topic", ""))} | node
     Settings.from_mapping(node)
     from .ros.processes import Interrupted, run
 
@@ -72,6 +75,19 @@ def run_demo(out: Path, camera: dict[str, Any], node: dict[str, Any]) -> dict[st
     if played.signal:
         raise Interrupted(played.signal)
     return figures
+
+
+def _transport_of(bag: Path, topic: str) -> str:
+    """How a bag's images were recorded: raw or compressed.
+
+    Raises:
+        ClipError: the bag can't be read or has no such image topic.
+    """
+    from .replay.reader import open_input
+
+    with open_input(bag) as recording:
+        name = recording.choose([topic] if topic else [])[0]
+        return "compressed" if recording.topics[name].kind.endswith("CompressedImage") else "raw"
 
 
 def summary(recorder: Any, sent: int) -> dict[str, Any]:
