@@ -10,7 +10,7 @@ from gaze_client import Gaze, Values, image, stamp_of
 from pictures import scene
 
 #: So much work a frame that images can be sent faster than they are answered.
-SLOW = {"working_size": 896, "target_psnr": 0.0, "budget": 265, "keyframe_budget": 265, "cut_threshold": 0.0}
+SLOW = {"working_size": 448, "target_psnr": 0.0, "budget": 265, "keyframe_budget": 265, "cut_threshold": 0.0}
 #: Drops of images that the node had received.
 DROPS = [f"dropped: {cause}" for cause in ("overload", "disabled", "image", "source", "publish")]
 
