@@ -9,9 +9,9 @@ import cv2
 from ..gaze.frame import Frame
 from ..pipeline import Pipeline
 from ..replay.clips import ClipError, DrawnClip, Video
-from ..settings import Settings
+from ..settings import VIEWS, Settings
 from .reconstruction import Reconstruction
-from .views import VIEWS, draw_view
+from .views import draw_view
 
 
 def draw_gallery(out: Path, video: Path | None, number: int | None, settings: Settings) -> None:

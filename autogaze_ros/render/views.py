@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +10,11 @@ from ..gaze.frame import Frame
 from ..gaze.gaze_frame import GazeFrame
 from ..gaze.masks import MaskStyle, cover
 from ..gaze.metrics import psnr
+from ..settings import VIEWS
 from .overlay import colour_of, draw_caption, draw_overlay, finest_rectangles, outline, write
 
-View = Literal["overlay", "scale_rows", "mask_only", "full_blend", "interframe", "side_by_side"]
-VIEWS: tuple[View, ...] = get_args(View)
+#: The views that show the reconstruction.
+RECONSTRUCTION_VIEWS = ("interframe", "side_by_side")
 
 Picture = NDArray[np.uint8]
 
@@ -35,10 +34,10 @@ def draw_view(
     """Draw one of the views.
 
     Args:
-        view: one of :data:`VIEWS`.
+        view: one of the settings' :data:`VIEWS`.
         frame: the image; not changed.
         gaze: its gaze.
-        reconstruction: (H, W, 3), in the frame's channel order; only ``interframe`` and ``side_by_side`` look at it.
+        reconstruction: (H, W, 3), in the frame's channel order; only :data:`RECONSTRUCTION_VIEWS` look at it.
         style: which cells are drawn.
         opacity: 0..1, share of the tint.
         annotate: write counts and ratios.

@@ -54,6 +54,11 @@ def test_domain_needs_neither_torch_nor_ros(room):
     assert result.returncode == 0, result.stderr
 
 
+def test_settings_need_no_opencv():
+    result = run("import autogaze_ros.settings", ("cv2",))
+    assert result.returncode == 0, result.stderr
+
+
 def test_every_room_but_ros_imports_without_ros():
     for optional in ("rosbags", "mcap", "lz4", "zstandard", "pyarrow", "av"):
         pytest.importorskip(optional, reason=f"{optional} comes with pip's package, not with rosdep's")

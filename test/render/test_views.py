@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from autogaze_ros.gaze import MASK_STYLES, Frame
 from autogaze_ros.render import SCALE_COLOURS, VIEWS, draw_overlay, draw_view
-from autogaze_ros.settings import VIEWS as VIEWS_OF_SETTINGS
 
 DATA = Path(__file__).parents[1] / "data"
 #: All scales: a coarse cell with finer ones over it, one alone, a row of fine ones, and neighbours.
@@ -45,10 +44,6 @@ def draw(view: str, picture: NDArray[np.uint8], gaze, order: str = "rgb", **opti
     """A view whose reconstruction is the scene moved a little to the right."""
     before = np.roll(picture, max(1, picture.shape[1] // 40), axis=1)
     return draw_view(view, Frame(picture, order=order), gaze, before, **options)
-
-
-def test_the_settings_name_the_views_there_are():
-    assert VIEWS_OF_SETTINGS == VIEWS
 
 
 @pytest.mark.parametrize("view", VIEWS)

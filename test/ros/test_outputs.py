@@ -12,7 +12,7 @@ from gaze_client import Gaze, image, pixels_of, stamp_of
 from pictures import scene
 
 from autogaze_ros.gaze.tokens import DEFAULT_LAYOUT
-from autogaze_ros.render.views import VIEWS
+from autogaze_ros.render import VIEWS
 from autogaze_ros.ros.messages import fixations_from_numpy, fixations_to_numpy, mask_to_numpy
 
 GRIDS, OFFSETS = (2, 4, 7, 14), (0, 4, 20, 69)
