@@ -13,7 +13,7 @@ from ..gaze.gaze_frame import GazeFrame
 from ..gaze.sources import SourceError
 from ..images import ImageError
 from ..pipeline import Pipeline
-from ..render import Reconstruction, draw_view
+from ..render import Renderer, Wanted
 from ..settings import Settings
 from . import cdr
 from .journal import Entry
@@ -21,14 +21,6 @@ from .reader import Loaded, Problem, Recorded
 
 #: Sources whose state is a few arrays, small enough to be kept with every segment.
 _PLAIN_SOURCES = ("greedy", "patch_diff")
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What is to be made of each frame besides its fixations and mask."""
-
-    overlay: bool = False
-    reconstruction: bool = False
 
 
 @dataclass
@@ -68,7 +60,7 @@ class Gazer:
 
     Args:
         settings: of its pipeline.
-        wanted: pictures to make.
+        wanted: pictures to make of each frame.
 
     Raises:
         SourceError: the source can't be made.
@@ -78,7 +70,7 @@ class Gazer:
         self.pipeline = Pipeline(settings)
         self.checks = Checks()
         self._wanted = wanted
-        self._reconstruction = Reconstruction()
+        self._renderer = Renderer()
 
     @property
     def can_be_kept(self) -> bool:
@@ -88,7 +80,7 @@ class Gazer:
     def follow(self, frame: Frame) -> None:
         """Bring the state up to date with a frame that was answered in an earlier run."""
         gaze = self.pipeline.step(frame)
-        self._reconstruct(frame, gaze)
+        self._renderer.reconstruct(frame, gaze, self.pipeline, self._wanted)
 
     def answer(self, item: Recorded, loaded: Loaded, seconds: float) -> Entry:
         """What comes of an image.
@@ -127,34 +119,16 @@ class Gazer:
             (f"{topic}/gaze/fixations", cdr.FIXATIONS, cdr.fixations_cdr(gaze, head)),
             (f"{topic}/gaze/mask", cdr.MASK, cdr.mask_cdr(gaze, settings.mask_style, head)),
         ]
-        reconstruction = self._reconstruct(frame, gaze)
+        reconstruction = self._renderer.reconstruct(frame, gaze, self.pipeline, self._wanted)
         pictures = {}
         if self._wanted.overlay:
-            pictures["overlay"] = draw_view(
-                settings.view,
-                frame,
-                gaze,
-                reconstruction,
-                settings.mask_style,
-                settings.opacity,
-                settings.annotate,
-            )
+            pictures["overlay"] = self._renderer.draw(frame, gaze, reconstruction, settings)
         if self._wanted.reconstruction:
             pictures["reconstruction"] = reconstruction
         for name, picture in pictures.items():
             data = cdr.compressed_cdr(picture, frame.order, settings.jpeg_quality, head)
             messages.append((f"{topic}/gaze/{name}/compressed", cdr.COMPRESSED, data))
         return messages
-
-    def _reconstruct(self, frame: Frame, gaze: GazeFrame) -> Any:
-        """The picture that a receiver shows, where anything wanted shows it; else the frame's."""
-        settings = self.pipeline.settings
-        drawn = self._wanted.overlay and settings.view in ("interframe", "side_by_side")
-        if not (self._wanted.reconstruction or drawn):
-            return frame.pixels
-        if settings.reconstruction_fill == "token":
-            return self.pipeline.token_picture(frame)
-        return self._reconstruction.update(frame, gaze)
 
 
 def _row(item: Recorded, gaze: GazeFrame, seconds: float) -> dict[str, Any]:

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from .. import __version__
+from ..render import Wanted
 from ..resources import model_folder
 from ..settings import Settings
 from .clips import ClipError
 from .finish import remove, remove_segments, slug
-from .gazer import Wanted
 from .reader import Problem, open_input
 from .spread import Spread
 from .summary import hashes

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from ..gaze.frame import Frame
+from ..render import Wanted
 from ..settings import Settings
-from .gazer import Checks, Gazer, Wanted
+from .gazer import Checks, Gazer
 from .journal import Journal
 from .live import NewestWins, measured_cost
 from .reader import Input, Loaded, Recorded, open_input

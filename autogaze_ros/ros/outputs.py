@@ -11,10 +11,9 @@ from sensor_msgs.msg import CompressedImage, Image
 from autogaze_ros.msg import FixationArray, GazeMask
 
 from ..gaze.frame import Frame
-from ..gaze.frame import Image as Picture
 from ..gaze.gaze_frame import GazeFrame
 from ..pipeline import Pipeline
-from ..render import Reconstruction, draw_view
+from ..render import Renderer, Wanted
 from .images import compressed_message, image_message
 from .messages import FixationWriter, mask_message
 from .qos import OVERRIDES, data_out, image_out, publisher_events
@@ -53,7 +52,7 @@ class Outputs:
             self.destroy()
             raise
         self._fixations = FixationWriter()
-        self._reconstruction = Reconstruction()
+        self._renderer = Renderer()
 
     def destroy(self) -> None:
         """Take the topics down."""
@@ -63,43 +62,31 @@ class Outputs:
     def publish(self, frame: Frame, gaze: GazeFrame, header: Any, pipeline: Pipeline) -> None:
         """Send every output that has a subscriber, under the header of the frame's image."""
         settings = pipeline.settings
-        wanted = {
+        topics = {
             topic for topic, publisher in self._publishers.items() if publisher.get_subscription_count()
         }
-        if "~/fixations" in wanted:
+        if "~/fixations" in topics:
             self._publishers["~/fixations"].publish(self._fixations.write(gaze, header))
-        if "~/mask" in wanted:
+        if "~/mask" in topics:
             self._publishers["~/mask"].publish(mask_message(gaze, settings.mask_style, header))
-        if "~/mask_image" in wanted:
+        if "~/mask_image" in topics:
             self._publishers["~/mask_image"].publish(
                 image_message(gaze.mask_image(settings.mask_style), "mono8", header)
             )
-        pictures = wanted & {"~/overlay", "~/overlay/compressed", "~/reconstruction"}
-        if not pictures:
-            return
-        reconstruction: Picture = frame.pixels
-        if "~/reconstruction" in pictures or settings.view in ("interframe", "side_by_side"):
-            token = settings.reconstruction_fill == "token"
-            reconstruction = (
-                pipeline.token_picture(frame) if token else self._reconstruction.update(frame, gaze)
-            )
-        if "~/reconstruction" in pictures:
+        wanted = Wanted(
+            overlay=not topics.isdisjoint(("~/overlay", "~/overlay/compressed")),
+            reconstruction="~/reconstruction" in topics,
+        )
+        reconstruction = self._renderer.reconstruct(frame, gaze, pipeline, wanted)
+        if wanted.reconstruction:
             message = image_message(reconstruction, f"{frame.order}8", header)
             self._publishers["~/reconstruction"].publish(message)
-        if pictures == {"~/reconstruction"}:
+        if not wanted.overlay:
             return
-        picture = draw_view(
-            settings.view,
-            frame,
-            gaze,
-            reconstruction,
-            settings.mask_style,
-            settings.opacity,
-            settings.annotate,
-        )
-        if "~/overlay" in pictures:
+        picture = self._renderer.draw(frame, gaze, reconstruction, settings)
+        if "~/overlay" in topics:
             encoding = f"{frame.order}a8" if picture.shape[2] == 4 else f"{frame.order}8"
             self._publishers["~/overlay"].publish(image_message(picture, encoding, header))
-        if "~/overlay/compressed" in pictures:
+        if "~/overlay/compressed" in topics:
             message = compressed_message(picture, frame.order, settings.jpeg_quality, header)
             self._publishers["~/overlay/compressed"].publish(message)

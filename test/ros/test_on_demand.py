@@ -16,6 +16,8 @@ from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from ros_client import Client
 
+from autogaze_ros.pipeline import Pipeline
+from autogaze_ros.render import Reconstruction, renderer
 from autogaze_ros.ros import outputs
 from autogaze_ros.ros.node import GazeNode
 
@@ -65,10 +67,12 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
         monkeypatch.setattr(owner, name, counting)
 
-    for name in ("mask_message", "image_message", "compressed_message", "draw_view"):
+    for name in ("mask_message", "image_message", "compressed_message"):
         count(outputs, name)
     count(outputs.FixationWriter, "write")
-    count(outputs.Reconstruction, "update")
+    count(renderer, "draw_view")
+    count(Reconstruction, "update")
+    count(Pipeline, "token_picture")
     return counts
 
 
