@@ -40,7 +40,7 @@ class GazeFrame:
     boxes: IntArray
     #: (N,) float32, 0..1
     confidence: FloatArray
-    #: (N,) float32, NaN where not predicted
+    #: (N,) float32 loss expected before each token, in the model's own unit; NaN where not predicted
     predicted_losses: FloatArray
     #: dB of the token reconstruction against this frame at the working size; inf where identical
     psnr: float
@@ -87,7 +87,7 @@ class GazeFrame:
 
     @property
     def predicted_loss(self) -> float:
-        """Loss that the source expects after its last token; NaN where it predicts none."""
+        """Loss that the source expected before the last token; NaN where it predicts none or there is no token."""
         return float(self.predicted_losses[-1]) if len(self.predicted_losses) else float("nan")
 
     @property

@@ -38,7 +38,8 @@ class Gaze:
         ids: int64 (n,); 0 .. num_ids - 1, in a padded slot num_ids (265).
         padded: bool (n,).
         confidence: float32 (n,), probability of the id among those still allowed in its slot; 0 where padded.
-        predicted_loss: float32 (n,), the reconstruction loss that the network expects once this slot is seen.
+        predicted_loss: float32 (n,), the reconstruction loss that the network expects before this slot is taken, the
+            frame's earlier ones being seen; so rule 3 leaves a slot out where enough is seen without it.
         frame: frames of this context before this one.
         blocks: passes of the decoder that the frame took.
     """

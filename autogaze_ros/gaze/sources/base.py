@@ -47,7 +47,7 @@ class Gaze:
     ids: IntArray
     #: (N,) float32, 0..1; its meaning is the source's own.
     confidence: FloatArray
-    #: (N,) float32 loss expected after each token; NaN where the source predicts none.
+    #: (N,) float32 loss expected before each token is taken; NaN where the source predicts none.
     predicted_loss: FloatArray
 
     @staticmethod
