@@ -27,8 +27,13 @@ def share_folder() -> Path:
 
 
 def model_folder(name: str) -> Path:
-    """The folder that the parameter ``model`` names: ``builtin`` is the model that comes with the package."""
-    return Path(__file__).parent / "weights" / "builtin" if name == "builtin" else Path(name).expanduser()
+    """The folder that the parameter ``model`` names: ``builtin`` is the model that comes with the package.
+
+    ``~`` of a user whom there isn't stays as it is, for the load to say that there is no such folder.
+    """
+    if name == "builtin":
+        return Path(__file__).parent / "weights" / "builtin"
+    return Path(os.path.expanduser(name))
 
 
 def transport_environment() -> dict[str, str]:

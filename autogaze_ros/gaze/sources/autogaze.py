@@ -28,7 +28,8 @@ class AutoGazeSource:
         say: told what is being done, as loading takes seconds.
 
     Raises:
-        SourceError: no torch, no such device, or a folder that can't be loaded; the message says which part of it.
+        SourceError: no torch that works here, no such device, or a folder that can't be loaded; the message says
+            which of these and the remedy.
     """
 
     name = "autogaze"
@@ -42,20 +43,21 @@ class AutoGazeSource:
         history: str = "slide",
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
-        try:
-            import torch
-        except ImportError as error:
-            raise SourceError("the source autogaze needs PyTorch: pip install 'torch>=2.4'") from error
-        from ...model import AutoGaze, ModelError
-
         if str(folder) in ("", "."):
             raise SourceError(
                 "the source autogaze needs the parameter model: a folder with model.safetensors, or builtin"
             )
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
+        # Whatever goes wrong here, a robot is to go on with greedy: PyTorch and its libraries fail in many ways.
+        try:
+            import torch
+
+            from ...model import AutoGaze, ModelError
+        except Exception as error:
+            raise SourceError(_import_failure(error)) from error
         self._failures: tuple[type[Exception], ...] = (ModelError, torch.cuda.OutOfMemoryError)
         try:
+            if device == "auto":
+                device = "cuda" if torch.cuda.is_available() else "cpu"
             say(f"loading the model {folder} on {device}")
             self._model = AutoGaze.from_folder(folder, device, getattr(torch, dtype), progress=say)
             config = self._model.config
@@ -63,6 +65,11 @@ class AutoGazeSource:
             self._stream = self._model.stream(window=window, policy=history)
         except self._failures as error:
             raise SourceError(f"the model {folder} can't be used: {error}") from error
+        except Exception as error:
+            remedy = "" if device == "cpu" else "; device:=cpu does without the GPU"
+            raise SourceError(
+                f"the model {folder} can't be used on {device}: {_first_line(error)}{remedy}"
+            ) from error
         self.model = folder.name
         self.device = device
         self.layout = TokenLayout(config.grids, config.patch_size)
@@ -104,3 +111,21 @@ class AutoGazeSource:
             )
             for gaze in gazes
         ]
+
+
+def _import_failure(error: Exception) -> str:
+    """What is missing for the network, and how to get it."""
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        package = error.name.partition(".")[0]
+        wanted = "'torch>=2.4'" if package == "torch" else package
+        return f"the source autogaze needs the package {package}: pip install {wanted}"
+    return (
+        f"PyTorch can't be loaded for the source autogaze: {_first_line(error)}; "
+        "install a build of it that is made for this machine and its CUDA libraries"
+    )
+
+
+def _first_line(error: Exception) -> str:
+    """An error in one line: CUDA adds paragraphs on debugging."""
+    text = str(error).strip().partition("\n")[0]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
