@@ -60,6 +60,8 @@ def _grouped(journals: dict[str, Journal]) -> Iterator[pa.Table]:
     lines = 0
     for topic, journal in journals.items():
         for batch in _fixations(topic, journal):
+            if not len(batch):  # frames without a fixation; Parquet takes no row group of none
+                continue
             parts.append(batch)
             lines += len(batch)
             if lines >= GROUP:

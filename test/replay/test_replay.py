@@ -279,6 +279,32 @@ def test_overwriting_deletes_what_a_run_left_and_nothing_else(tmp_path: Path):
     assert not (tmp_path / "out/overlay.mp4").exists()
 
 
+def same_picture(folder: Path, picture: np.ndarray, frames: int) -> Path:
+    """A bag in which nothing changes."""
+    lines = [("/cam", START + i * STEP, raw(picture, START + i * STEP)) for i in range(frames)]
+    return write(folder, lines)
+
+
+def test_a_run_without_a_fixation_is_written_as_well(tmp_path: Path):
+    grey = np.full((64, 96, 3), 128, np.uint8)  # what a receiver shows before the first token
+    summary = run(same_picture(tmp_path / "bag", grey, 3), tmp_path / "out", report=True)
+    assert (summary["frames"], summary["tokens"]["total"]) == (3, 0)
+    assert pyarrow.parquet.read_table(tmp_path / "out/fixations.parquet").num_rows == 0
+    assert table(tmp_path / "out", "fixations.csv") == []
+    assert len(table(tmp_path / "out", "frames.csv")) == 3
+
+
+def test_frames_without_a_fixation_may_follow_a_full_row_group(tmp_path: Path, monkeypatch):
+    (picture,) = DrawnClip(96, 64, 1)
+    settings = Settings(source="patch_diff", cut_threshold=0)
+    bag = same_picture(tmp_path / "bag", picture, 600)
+    monkeypatch.setattr("autogaze_ros.replay.tables.GROUP", 1)
+    summary = run(bag, tmp_path / "out", settings=settings)
+    rows = pyarrow.parquet.read_table(tmp_path / "out/fixations.parquet")
+    assert rows.num_rows == summary["tokens"]["total"] > 0
+    assert set(rows["index"].to_pylist()) == {0}
+
+
 def test_range_and_every_n_th(bag: Path, tmp_path: Path):
     run(bag, tmp_path / "out", topics=["/front/image_raw"], start=10 * 0.033, end=30 * 0.033, every=4)
     lines = table(tmp_path / "out", "frames.csv")
