@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import heapq
-import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -47,15 +46,28 @@ def write_files(
     problems = list(_problems(journals, found))
     tables.write_problems(folder, problems)
     if video:
-        for topic, journal in journals.items():
-            name = "overlay.mp4" if len(journals) == 1 else f"overlay_{slug(topic)}.mp4"
-            _write_video(folder / name, journal)
+        # Two topics may be the same in a file's name: /a/b and /a_b.
+        names = distinct(slug(topic) for topic in journals) if len(journals) > 1 else [""]
+        for name, journal in zip(names, journals.values(), strict=True):
+            _write_video(folder / (f"overlay_{name}.mp4" if name else "overlay.mp4"), journal)
     return problems
 
 
 def slug(topic: str) -> str:
     """A topic's name as part of a file's: /camera/image_raw is camera_image_raw."""
     return topic.strip("/").replace("/", "_") or "topic"
+
+
+def distinct(names: Iterable[str]) -> list[str]:
+    """The names, with a number after those that are there already."""
+    found: list[str] = []
+    for name in names:
+        own, number = name, 1
+        while own in found:
+            number += 1
+            own = f"{name}_{number}"
+        found.append(own)
+    return found
 
 
 def _write_bag(path: Path, journals: dict[str, Journal], overlay: bool) -> None:
@@ -95,10 +107,14 @@ def overlays(messages: Iterator[tuple[int, str, str, memoryview]]) -> Iterator[A
             yield cv2.imdecode(np.asarray(encoded), cv2.IMREAD_UNCHANGED)
 
 
+def written(folder: Path) -> list[Path]:
+    """The files of a run in a folder, those of an earlier one among them; not all need be there."""
+    return [*(folder / name for name in RUN_FILES), *folder.glob("overlay_*.mp4")]
+
+
 def remove(folder: Path, segments: str) -> None:
     """Delete what an earlier run left in a folder, and nothing else."""
-    videos = folder.glob("overlay_*.mp4")
-    for file in itertools.chain((folder / name for name in RUN_FILES), videos):
+    for file in written(folder):
         file.unlink(missing_ok=True)
     remove_segments(folder / segments)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import os
 import threading
-from collections import Counter
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -16,7 +17,7 @@ from ..render import Wanted
 from ..resources import model_folder
 from ..settings import Settings
 from .clips import ClipError
-from .finish import remove, remove_segments, slug
+from .finish import distinct, remove, remove_segments, slug, written
 from .reader import Problem, open_input
 from .spread import Spread
 from .summary import hashes
@@ -24,6 +25,7 @@ from .work import Job
 
 SEGMENTS = "segments"
 PLAN = "plan.json"
+LOCK = ".lock"
 
 
 class ReplayError(ClipError):
@@ -85,12 +87,37 @@ def folders_of(options: Options) -> list[tuple[Path, Path]]:
     """Each input with its run folder, named after it where there are several."""
     if len(options.inputs) == 1:
         return [(options.inputs[0], options.out)]
-    names: Counter[str] = Counter()
-    found = []
-    for path in options.inputs:
-        name = path.resolve().stem if path.is_file() else path.resolve().name
-        names[name] += 1
-        found.append((path, options.out / (f"{name}_{names[name]}" if names[name] > 1 else name)))
+    inputs = [path.resolve() for path in options.inputs]
+    names = distinct(path.stem if path.is_file() else path.name for path in inputs)
+    return [(path, options.out / name) for path, name in zip(options.inputs, names, strict=True)]
+
+
+def spare_inputs(options: Options) -> None:
+    """Make sure that no file which a replay writes or deletes is an input of it.
+
+    Raises:
+        ReplayError: one is, by whatever name.
+    """
+    folders = _identities(path for path in options.inputs if path.is_dir())
+    inputs = _identities(file for path in options.inputs for file in (path, *path.glob("*")))
+    for folder in {options.out, *(folder for _, folder in folders_of(options))}:
+        if folders & _identities([folder]):
+            raise ReplayError(f"{folder} is an input itself; name another folder with -o")
+        ours = [*written(folder), folder / PLAN, *(folder / SEGMENTS).rglob("*")]
+        for file in ours:
+            if inputs & _identities([file]):
+                raise ReplayError(f"{file} is an input and would be overwritten; name another folder with -o")
+
+
+def _identities(paths: Iterable[Path]) -> set[tuple[int, int]]:
+    """What tells existing files and folders apart, however they are called."""
+    found = set()
+    for path in paths:
+        try:
+            status = os.stat(path)
+        except OSError:
+            continue
+        found.add((status.st_dev, status.st_ino))
     return found
 
 
@@ -118,7 +145,12 @@ def lay_out(path: Path, folder: Path, options: Options) -> Run:
         "pictures": [options.overlay, options.reconstruction, options.video],
         "rate": options.rate,
     }
-    _claim(folder, plan, options)
+    lock = _locked(folder)
+    try:
+        _claim(folder, plan, options)
+    except BaseException:
+        lock.close()
+        raise
     wanted = Wanted(options.overlay or options.video, options.reconstruction)
     shared: dict[str, Any] = {
         "settings": asdict(options.settings), "wanted": wanted, "start": options.start, "end": options.end,
@@ -135,7 +167,7 @@ def lay_out(path: Path, folder: Path, options: Options) -> Run:
         )
         for number, topic in enumerate(topics)
     ]
-    run = Run(path, folder, plan, jobs, counts, problems, _locked(folder))
+    run = Run(path, folder, plan, jobs, counts, problems, lock)
     if (folder / "summary.json").exists():  # an earlier run was finished; there is nothing to go on with
         run.summary = json.loads((folder / "summary.json").read_text())
         run.jobs = []
@@ -152,9 +184,7 @@ def lay_out(path: Path, folder: Path, options: Options) -> Run:
 
 
 def _claim(folder: Path, plan: dict[str, Any], options: Options) -> None:
-    """Make the run folder, or take it over from an earlier run."""
-    if folder.exists() and not folder.is_dir():
-        raise ReplayError(f"{folder} is a file; name another folder with -o")
+    """Begin a run in its folder, or take it over from an earlier run."""
     file = folder / PLAN
     taken = file.exists() or (folder / "summary.json").exists()
     if taken and options.overwrite:
@@ -177,7 +207,6 @@ def _claim(folder: Path, plan: dict[str, Any], options: Options) -> None:
             )
         return
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         draft = folder / f"{PLAN}.draft"
         draft.write_text(json.dumps(plan, indent=2) + "\n")
         draft.replace(file)
@@ -186,8 +215,17 @@ def _claim(folder: Path, plan: dict[str, Any], options: Options) -> None:
 
 
 def _locked(folder: Path) -> IO[str]:
-    """A lock on a run folder, which ends with the process however that ends."""
-    file = (folder / PLAN).open()
+    """Make the run folder, and a lock on it, which ends with the process however that ends.
+
+    The lock's file is never deleted: whoever waits for it would hold a lock on nothing.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise ReplayError(f"{folder} is a file; name another folder with -o")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / LOCK).open("a")
+    except OSError as error:
+        raise ReplayError(f"{folder} can't be written: {error}") from error
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:

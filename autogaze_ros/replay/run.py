@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import time
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,7 @@ from typing import Any
 from .clips import ClipError
 from .finish import remove_segments, write_files
 from .journal import Journal
-from .plan import SEGMENTS, Options, ReplayError, Run, folders_of, lay_out
+from .plan import SEGMENTS, Options, ReplayError, Run, folders_of, lay_out, spare_inputs
 from .summary import write_combined, write_summary
 from .work import Job
 
@@ -38,15 +36,28 @@ def replay(options: Options, watcher: Watcher | None = None) -> list[Run]:
         A run for each input, with its summary or its error.
 
     Raises:
-        ReplayError: the folder is taken, or can't be gone on with.
+        ReplayError: the folder is taken or holds an input, or can't be gone on with.
         ClipError: there is but one input, and it can't be read.
         SourceError: there is but one input, and its gaze source can't be made.
         ClusterError: Ray can't be used.
     """
-    watcher = watcher or Watcher()
+    spare_inputs(options)
+    runs: list[Run] = []
+    try:
+        _work(options, watcher or Watcher(), runs)
+    finally:
+        for run in runs:
+            if run.lock is not None:
+                run.lock.close()
+    if options.report:
+        _report([run.folder for run in runs if run.summary], None if len(runs) == 1 else options.out)
+    return runs
+
+
+def _work(options: Options, watcher: Watcher, runs: list[Run]) -> None:
+    """Lay out a run for each input, and do the work; the runs hold their locks from then on."""
     begun = time.perf_counter()
     single = len(options.inputs) == 1
-    runs = []
     for path, folder in folders_of(options):
         try:
             runs.append(lay_out(path, folder, options))
@@ -75,12 +86,6 @@ def replay(options: Options, watcher: Watcher | None = None) -> list[Run]:
         for run, line in zip(runs, lines, strict=True):
             line |= {"error": run.error} if run.error else {"summary": run.summary}
         write_combined(options.out, lines)
-    for run in runs:
-        if run.lock is not None:
-            run.lock.close()
-    if options.report:
-        _report([run.folder for run in runs if run.summary], None if single else options.out)
-    return runs
 
 
 def _finish(run: Run, options: Options, wall: float) -> None:
@@ -104,11 +109,10 @@ def _tell(run: Run, watcher: Watcher) -> None:
 
 
 def _report(folders: list[Path], combined: Path | None) -> None:
-    """Write the reports, where this installation can."""
-    if importlib.util.find_spec(f"{__package__}.report") is None:
-        return
-    report: Any = importlib.import_module(f"{__package__}.report")
+    """Write the reports."""
+    from .report import write_combined_report, write_report  # with plotly, which takes a while to import
+
     for folder in folders:
-        report.write_report(folder)
+        write_report(folder)
     if combined is not None:
-        report.write_combined_report(combined)
+        write_combined_report(combined)

@@ -255,21 +255,6 @@ def test_a_run_that_was_finished_is_left_as_it_is(bag: Path, done: Path):
         run(bag, done, resume=True, settings=Settings(budget=7))
 
 
-def test_two_replays_do_not_work_in_one_folder(bag: Path, tmp_path: Path, monkeypatch):
-    step, second = Pipeline.step, []
-
-    def stepped(self, frame):
-        if not second:
-            with pytest.raises(ReplayError, match="another replay is at work") as caught:
-                run(bag, tmp_path / "out", resume=True)
-            second.append(caught)
-        return step(self, frame)
-
-    monkeypatch.setattr(Pipeline, "step", stepped)
-    run(bag, tmp_path / "out")
-    assert second
-
-
 def test_overwriting_deletes_what_a_run_left_and_nothing_else(tmp_path: Path):
     bag = drawn(tmp_path / "bag", frames=3)
     run(bag, tmp_path / "out", video=True)
