@@ -25,10 +25,16 @@ from .diagnostics import Statistics, diagnostic_array
 from .images import ImageError, frame_from_compressed, frame_from_image
 from .outputs import Outputs
 from .parameters import NodeSettings
-from .stopping import StopSignals
+from .stopping import StopSignals, end_at_once
 from .worker import NewestWorker
 
-SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
+SUCCESS, FAILURE, ERROR = (
+    TransitionCallbackReturn.SUCCESS,
+    TransitionCallbackReturn.FAILURE,
+    TransitionCallbackReturn.ERROR,
+)
+#: Seconds that the frame in work gets to end when the node is to stop.
+PATIENCE = 5.0
 
 
 class GazeNode(LifecycleNode):
@@ -45,6 +51,7 @@ class GazeNode(LifecycleNode):
         self._pipeline: Pipeline | None = None
         self._outputs: Outputs | None = None
         self._worker: NewestWorker[Any] | None = None
+        self._hung: list[NewestWorker[Any]] = []  # given up, as their frame did not end
         self._subscription: Any = None
         self._active = False
         self._enabled = True
@@ -129,9 +136,8 @@ class GazeNode(LifecycleNode):
         return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Stop taking images and finish the one in work."""
-        self._stop()
-        return super().on_deactivate(state)
+        """Stop taking images and finish the one in work; an error where that one does not end."""
+        return super().on_deactivate(state) if self._stop() else ERROR
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Let go of the pipeline and the topics."""
@@ -142,7 +148,7 @@ class GazeNode(LifecycleNode):
         return self._release()
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Back to unconfigured after a transition failed halfway."""
+        """Back to unconfigured after a transition failed halfway; from there the node can be configured anew."""
         return self._release()
 
     def _release(self) -> TransitionCallbackReturn:
@@ -152,15 +158,22 @@ class GazeNode(LifecycleNode):
         self._outputs = self._pipeline = None
         return SUCCESS
 
-    def _stop(self) -> None:
+    def _stop(self) -> bool:
+        """Take no more images; returns whether the frame in work has ended."""
         self._active = False
         if self._subscription is not None:
             self.destroy_subscription(self._subscription)
             self._subscription = None
-        if self._worker is not None:
-            if self._worker.stop():
-                self._statistics.drop("disabled")
-            self._worker = None
+        worker, self._worker = self._worker, None
+        if worker is None:
+            return True
+        if worker.stop():
+            self._statistics.drop("disabled")
+        if worker.ended(PATIENCE):
+            return True
+        self._hung.append(worker)
+        self._fail(f"the frame in work has not ended within {PATIENCE:.0f} s: the source hangs")
+        return False
 
     def _on_autostart(self) -> None:
         self._autostart.cancel()
@@ -171,6 +184,11 @@ class GazeNode(LifecycleNode):
 
     def _unconfigured(self) -> bool:
         return self._pipeline is None
+
+    @property
+    def hangs(self) -> bool:
+        """Whether a frame that was given up is in work still: its thread would keep the process from ending."""
+        return not all(worker.ended(0) for worker in self._hung)
 
     def destroy_node(self) -> None:
         """Stop the worker before its topics go."""
@@ -231,6 +249,8 @@ class GazeNode(LifecycleNode):
             )
             gaze = pipeline.step(frame)
             computed = time.perf_counter() - begun
+            if outputs is not self._outputs:
+                return  # it hung, and was given up meanwhile
         except ImageError as error:
             statistics.drop("image")
             self._complain(f"image dropped ({error.cause}): {error}", error.cause)
@@ -336,6 +356,8 @@ def main(args: list[str] | None = None) -> None:
             executor.spin_once(timeout_sec=stop.PATIENCE)
     finally:
         stop.shutdown(node)
+    if node.hangs:
+        end_at_once(1)
 
 
 if __name__ == "__main__":

@@ -35,14 +35,18 @@ class NewestWorker(Generic[Item]):
         return displaced
 
     def stop(self) -> bool:
-        """Wait for the item in work to end; returns whether one was waiting and is given up."""
+        """Begin no further item; returns whether one was waiting and is given up. :meth:`ended` waits for the rest."""
         with self._changed:
             waiting = bool(self._pending)
             self._pending.clear()
             self._stopping = True
             self._changed.notify()
-        self._thread.join()
         return waiting
+
+    def ended(self, patience: float) -> bool:
+        """Whether, once stopped, the item in work ended within so many seconds: it may hang for good."""
+        self._thread.join(patience)
+        return not self._thread.is_alive()
 
     def _run(self) -> None:
         while True:

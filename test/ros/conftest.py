@@ -81,6 +81,20 @@ def gaze(shared_gaze: Gaze) -> Iterator[Gaze]:
 
 
 @pytest.fixture
+def held(
+    start: Callable[..., Gaze], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[Gaze, Path]]:
+    """A gaze_node at work, and the file that keeps its work on an image from ending while it is there."""
+    file = tmp_path / "held"
+    monkeypatch.setenv("HELD_BY", str(file))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
+    gaze = start(program=Program("held_node", {}))
+    gaze.connect("fixations")
+    yield gaze, file
+    file.unlink(missing_ok=True)
+
+
+@pytest.fixture
 def run() -> Iterator[Callable[..., Program]]:
     """Starts programs for one test and ends them after it."""
     programs: list[Program] = []

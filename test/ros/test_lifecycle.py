@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from gaze_client import Gaze, image, stamp_of
-from gaze_process import Program
 from pictures import scene
-from ros_client import Client
 
 STATES = {
     "unconfigured": {"configure", "shutdown"},
@@ -144,33 +141,59 @@ def test_a_disabled_node_drops_and_counts_and_an_enabled_one_goes_on(gaze: Gaze)
     assert sent[0] not in [stamp_of(m) for m in gaze.messages["fixations"]]
 
 
-def test_services_and_parameters_answer_while_an_image_is_in_work(
-    client: Client, start: Callable[..., Gaze], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An inference that held the executor would never end: it waits for what comes after the answers."""
-    held = tmp_path / "held"
-    monkeypatch.setenv("HELD_BY", str(held))
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
-    gaze = start(program=Program("held_node", {}))
-    gaze.connect("fixations")
+def hold(gaze: Gaze, file: Path) -> tuple[int, int]:
+    """Send images whose work hangs; returns how often work had begun and ended before."""
     begun, ended = (gaze.program.log().count(f"work {word}") for word in ("begins", "ends"))
     assert begun == ended  # every image so far was answered
+    file.touch()
+    for _ in range(3):
+        gaze.send(image(scene()))
+    gaze.client.until(lambda: gaze.program.log().count("work begins") == begun + 1, "an image is in work")
+    return begun, ended
+
+
+def test_services_and_parameters_answer_while_an_image_is_in_work(held: tuple[Gaze, Path]) -> None:
+    """An inference that held the executor would never end: it waits for what comes after the answers."""
+    gaze, file = held
     known = len(gaze.messages["fixations"])
-    held.touch()
-    try:
-        for _ in range(3):
-            gaze.send(image(scene()))
-        client.until(lambda: gaze.program.log().count("work begins") == begun + 1, "an image is in work")
-        gaze.must_set(budget=7)
-        assert gaze.get("budget") == 7
-        assert gaze.state() == "active"
-        assert gaze.reset().success
-        assert gaze.set_enabled(True).success
-        gaze.report()
-        assert gaze.program.log().count("work ends") == ended, "all that while the work went on"
-    finally:
-        held.unlink()
-    client.until(
+    _, ended = hold(gaze, file)
+    gaze.must_set(budget=7)
+    assert gaze.get("budget") == 7
+    assert gaze.state() == "active"
+    assert gaze.reset().success
+    assert gaze.set_enabled(True).success
+    gaze.report()
+    assert gaze.program.log().count("work ends") == ended, "all that while the work went on"
+    file.unlink()
+    gaze.client.until(
         lambda: 0 in [message.frame_index for message in gaze.messages["fixations"][known:]],
         "the image after the reset is a keyframe",
     )
+
+
+def test_a_frame_that_hangs_fails_the_deactivation_and_the_node_can_begin_anew(
+    held: tuple[Gaze, Path],
+) -> None:
+    gaze, file = held
+    _, ended = hold(gaze, file)
+    assert not gaze.transition("deactivate")
+    assert gaze.state() == "unconfigured"
+    _, status = gaze.report()
+    assert status.level == status.ERROR
+    assert "has not ended within 5 s" in status.message
+    file.unlink()
+    gaze.client.until(lambda: gaze.program.log().count("work ends") == ended + 1, "the work ends after all")
+    assert gaze.transition("configure")
+    assert gaze.transition("activate")
+    gaze.connect()
+    assert "Traceback" not in gaze.program.log()
+    assert gaze.program.stop() == 0
+
+
+def test_a_frame_that_hangs_does_not_keep_the_node_from_its_shutdown(held: tuple[Gaze, Path]) -> None:
+    gaze, file = held
+    hold(gaze, file)
+    assert gaze.transition("shutdown")
+    assert gaze.state() == "finalized"
+    assert "has not ended within 5 s" in gaze.program.log()
+    assert gaze.program.stop() == 1  # and the process ends, though its thread does not

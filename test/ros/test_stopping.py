@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from gaze_client import Gaze, image
@@ -30,6 +32,20 @@ def test_a_node_at_work_stops(start: Callable[..., Gaze], signals: list[signal.S
         gaze.client.spin(0.02)
     assert gaze.program.stop(*signals) == 0
     assert_calm(gaze.program.log())
+
+
+@pytest.mark.parametrize("signals", [[INT], [INT, INT, TERM]])
+def test_a_node_whose_frame_hangs_stops(held: tuple[Gaze, Path], signals: list[signal.Signals]) -> None:
+    gaze, file = held
+    begun = gaze.program.log().count("work begins")
+    file.touch()
+    gaze.send(image(scene()))
+    gaze.client.until(lambda: gaze.program.log().count("work begins") > begun, "an image is in work")
+    at = time.monotonic()
+    assert gaze.program.stop(*signals) == 1
+    assert time.monotonic() - at < 15
+    assert "has not ended within 5 s" in gaze.program.log()
+    assert "Traceback" not in gaze.program.log()
 
 
 @pytest.mark.parametrize("signals", [[INT], [INT, INT], [TERM]])

@@ -25,6 +25,7 @@ def test_the_newest_item_wins_and_older_ones_are_told() -> None:
     while len(done) < 2:
         pass
     assert not worker.stop()
+    assert worker.ended(20)
     assert done == [1, 4]
 
 
@@ -43,3 +44,21 @@ def test_a_fault_costs_one_item(capsys: pytest.CaptureFixture[str]) -> None:
     worker.submit(1)
     assert done.wait(20)
     worker.stop()
+    assert worker.ended(20)
+
+
+def test_work_that_hangs_is_not_waited_for() -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def work(item: int) -> None:
+        begun.set()
+        assert go_on.wait(20)
+
+    worker: NewestWorker[int] = NewestWorker(work, "test")
+    worker.submit(1)
+    assert begun.wait(20)
+    worker.submit(2)
+    assert worker.stop()
+    assert not worker.ended(0.05)
+    go_on.set()
+    assert worker.ended(20)
