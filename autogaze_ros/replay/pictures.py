@@ -115,7 +115,11 @@ class FolderInput(Input):
     def __init__(self, path: Path, rate: float) -> None:
         super().__init__(path)
         self._rate = rate
-        self._files = sorted((f for f in path.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES), key=natural)
+        named = sorted((f for f in path.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES), key=natural)
+        self._files = [f for f in named if f.is_file()]
+        for missing in set(named) - set(self._files):
+            if not missing.is_dir():  # a folder is none of the images, whatever its name
+                self._say("file", f"{missing.name} leads to no file")
         self.topics = {self.TOPIC: Topic("", len(self._files))}
 
     @property

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
 import threading
@@ -20,7 +19,7 @@ from .clips import ClipError
 from .finish import distinct, remove, remove_segments, slug, written
 from .reader import Problem, open_input
 from .spread import Spread
-from .summary import hashes
+from .summary import sha256
 from .work import Job
 
 SEGMENTS = "segments"
@@ -174,8 +173,15 @@ def lay_out(path: Path, folder: Path, options: Options) -> Run:
         remove_segments(folder / SEGMENTS)
         return run
 
+    run.plan["model_sha256"] = ""
+
     def hash_all() -> None:
-        run.plan["inputs"] = hashes(files)
+        for file, known in zip(files, run.plan["inputs"], strict=True):
+            try:
+                known["sha256"] = sha256(file)
+            except OSError as error:
+                known["sha256"] = ""
+                run.problems.append(Problem("", None, None, "hash", f"{file.name} has no SHA-256: {error}"))
         run.plan["model_sha256"] = _model_hash(options.settings)
 
     run.hashing = threading.Thread(target=hash_all, name="hashing", daemon=True)
@@ -242,7 +248,6 @@ def _model_hash(settings: Settings) -> str:
         return ""
     weights = model_folder(settings.model) / "model.safetensors"
     try:
-        with weights.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256(weights)
     except OSError:
         return ""  # the source itself will say what is wrong

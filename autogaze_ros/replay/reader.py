@@ -190,7 +190,7 @@ def open_input(path: Path | str, rate: float = 30.0) -> Input:
         names = list(path.iterdir())
         if (path / "metadata.yaml").exists() or any(_suffix(name) in BAG_SUFFIXES for name in names):
             return BagInput(path)
-        if any(name.suffix.lower() in IMAGE_SUFFIXES for name in names):
+        if any(name.suffix.lower() in IMAGE_SUFFIXES and name.is_file() for name in names):
             return FolderInput(path, rate)
         raise ClipError(f"{path} can't be read as a bag: it holds neither .mcap or .db3 files nor images")
     if not path.exists():

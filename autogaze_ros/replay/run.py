@@ -91,9 +91,9 @@ def _work(options: Options, watcher: Watcher, runs: list[Run]) -> None:
 def _finish(run: Run, options: Options, wall: float) -> None:
     """Make the run folder's files of the journals, and let these go."""
     journals = {job.topic: Journal(Path(job.folder)) for job in run.jobs}
-    problems = write_files(run.folder, journals, run.problems, options.overlay, options.video)
     if run.hashing is not None:
         run.hashing.join()
+    problems = write_files(run.folder, journals, run.problems, options.overlay, options.video)
     run.summary = write_summary(run.folder, run.plan, journals, problems, wall)
     remove_segments(run.folder / SEGMENTS)
 

@@ -25,14 +25,10 @@ IDENTICAL = 100.0
 DROPPING = frozenset(("size", "step", "short", "encoding", "undecodable", "message", "source", "fault"))
 
 
-def hashes(files: Iterable[Path]) -> list[dict[str, Any]]:
-    """Name, size in bytes and SHA-256 of files."""
-    found = []
-    for file in files:
-        with file.open("rb") as opened:
-            digest = hashlib.file_digest(opened, "sha256").hexdigest()
-        found.append({"name": file.name, "bytes": file.stat().st_size, "sha256": digest})
-    return found
+def sha256(file: Path) -> str:
+    """SHA-256 of a file, in hexadecimal digits."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def code() -> dict[str, str]:

@@ -422,6 +422,31 @@ def test_a_video_and_a_folder_of_images(tmp_path: Path, pictures):
     assert {line["topic"] for line in table(tmp_path / "out/clip", "frames.csv")} == {"/video"}
 
 
+def test_what_only_looks_like_an_image_is_left_out(tmp_path: Path, pictures):
+    import cv2
+
+    folder = tmp_path / "pictures"
+    (folder / "thumbs.png").mkdir(parents=True)
+    cv2.imwrite(str(folder / "1.png"), pictures[0])
+    (folder / "2.png").symlink_to(tmp_path / "gone.png")
+    summary = run(folder, tmp_path / "out")
+    assert summary["frames"] == 1
+    assert summary["input problems"] == ["2.png leads to no file"]
+    assert [line["name"] for line in summary["inputs"]] == ["1.png"]
+
+
+def test_a_file_that_can_not_be_read_for_its_hash_costs_no_run(bag: Path, tmp_path: Path, monkeypatch):
+    def failing(file: Path) -> str:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("autogaze_ros.replay.plan.sha256", failing)
+    summary = run(bag, tmp_path / "out")
+    assert summary["frames"] == 80
+    assert summary["problems"] == {"hash": len(summary["inputs"])}
+    assert {line["sha256"] for line in summary["inputs"]} == {""}
+    assert "Input/output error" in table(tmp_path / "out", "problems.csv")[0]["text"]
+
+
 def test_spreading_over_ray(bag: Path, tmp_path: Path):
     """Two workers of a cluster that is started here."""
     pytest.importorskip("ray", reason="Ray is not installed; it is an extra")
