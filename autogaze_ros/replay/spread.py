@@ -6,8 +6,9 @@ import importlib.util
 import multiprocessing
 import os
 import threading
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,31 +61,56 @@ class Spread:
 
 
 def _in_processes(jobs: list[Job], processes: int, tell: TellJob) -> dict[str, Exception]:
-    # A fresh interpreter for each: a forked one would share threads and locks of libraries with this one.
-    context = multiprocessing.get_context("spawn")
+    """Jobs whose process was killed are done again, one by one: it may have been others that took the memory."""
+    failed, killed = _side_by_side(jobs, processes, tell)
+    for job in killed:
+        again, still = _side_by_side([job], 1, tell)
+        failed |= again
+        if still:
+            failed[job.folder] = ClipError(f"{job.input}: its process was killed (out of memory?)")
+    return failed
+
+
+def _side_by_side(jobs: list[Job], processes: int, tell: TellJob) -> tuple[dict[str, Exception], list[Job]]:
+    """What jobs failed with, by their folders, and those whose process was killed."""
     failed: dict[str, Exception] = {}
-    with ProcessPoolExecutor(processes, context) as pool:
-        waiting = {pool.submit(run_reporting, job): job for job in jobs}
-        try:
-            while waiting:
-                done, _ = wait(waiting, timeout=0.3, return_when=FIRST_COMPLETED)
-                _tell_all(waiting.values(), tell)
-                for future in done:
-                    job, error = waiting.pop(future), future.exception()
-                    if isinstance(error, BrokenProcessPool):
-                        failed[job.folder] = ClipError(
-                            f"{job.input}: its process was killed (out of memory?)"
-                        )
-                    elif isinstance(error, FAILURES):
-                        failed[job.folder] = error
-                    elif error is not None:
-                        raise error
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
+    killed: list[Job] = []
+    queue = deque(jobs)
+    # A pool for each process: with one that broke, only the job in it is lost.
+    idle = [_pool() for _ in range(processes)]
+    busy: dict[Future[None], tuple[Job, ProcessPoolExecutor]] = {}
+    try:
+        while queue or busy:
+            while queue and idle:
+                job, pool = queue.popleft(), idle.pop()
+                busy[pool.submit(run_reporting, job)] = job, pool
+            done, _ = wait(busy, timeout=0.3, return_when=FIRST_COMPLETED)
+            _tell_all([job for job, _ in busy.values()], tell)
+            for future in done:
+                (job, pool), error = busy.pop(future), future.exception()
+                if isinstance(error, BrokenProcessPool):
+                    killed.append(job)
+                    pool.shutdown()
+                    pool = _pool()
+                elif isinstance(error, FAILURES):
+                    failed[job.folder] = error
+                elif error is not None:
+                    raise error
+                idle.append(pool)
+    except BaseException:
+        for _, pool in busy.values():
             for process in list((pool._processes or {}).values()):
                 process.terminate()
-            raise
-    return failed
+        raise
+    finally:
+        for pool in (*idle, *(pool for _, pool in busy.values())):
+            pool.shutdown(cancel_futures=True)
+    return failed, killed
+
+
+def _pool() -> ProcessPoolExecutor:
+    """One process, a fresh interpreter: a forked one would share threads and locks of libraries with this one."""
+    return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
 
 
 def _on_cluster(jobs: list[Job], address: str, processes: int, tell: TellJob) -> dict[str, Exception]:
