@@ -39,10 +39,13 @@ def messages_in_pages(path: Path) -> Iterator[Message]:
         if len(data) < 100 or data[:16] != b"SQLite format 3\0":
             raise ValueError("it does not begin as a SQLite file does")
         pages = _Pages(data)
-        for _, place in sorted(pages.rows().items()):
-            message = pages.message(place)
-            if message is not None:
+        last = None
+        # Rows of all tables have numbers of their own, and a page that SQLite gave up keeps its rows: of those with
+        # one number the latest counts that is a message.
+        for number, place in sorted(pages.rows(), key=lambda row: (row[0], -row[1])):
+            if number != last and (message := pages.message(place)) is not None:
                 yield message
+                last = number
 
 
 class _Pages:
@@ -55,9 +58,9 @@ class _Pages:
         self._used = self._size - data[20]  # the rest of each page is reserved
         self._count = len(data) // self._size
 
-    def rows(self) -> dict[int, int]:
-        """Where each row begins, by its number; of any table with rows that look like messages."""
-        found = {}
+    def rows(self) -> list[tuple[int, int]]:
+        """Number and beginning of each row, of all tables."""
+        found = []
         firsts = np.frombuffer(self._data, np.uint8, self._count * self._size)[:: self._size]
         leaves = np.flatnonzero(firsts == _LEAF).tolist()
         del firsts  # it keeps the file mapped
@@ -70,7 +73,7 @@ class _Pages:
                 if 8 <= offset < self._used - 4:
                     _, place = self._varint(base + offset)
                     number, _ = self._varint(place)
-                    found[number] = base + offset
+                    found.append((number, base + offset))
         return found
 
     def message(self, place: int) -> Message | None:
@@ -82,8 +85,10 @@ class _Pages:
             return None
         view = memoryview(payload)
         head, at = _varint(view, 0)
-        types = []
-        while at < head:
+        if head > len(view):
+            return None
+        types: list[int] = []
+        while at < head and len(types) <= 4:
             kind, at = _varint(view, at)
             types.append(kind)
         # The number itself stands outside of the row: its column is empty.
@@ -108,6 +113,8 @@ class _Pages:
 
     def _payload(self, place: int, length: int) -> bytes | None:
         """A row's bytes, gathered from its page and those that it runs over to."""
+        if length > self._count * self._size:  # more than the file holds
+            return None
         most = self._used - 35
         local = length
         if length > most:

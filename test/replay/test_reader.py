@@ -165,6 +165,43 @@ def test_rows_are_found_where_sqlites_own_tree_leads_behind_the_cut(tmp_path: Pa
     assert found == whole[: len(found)]
 
 
+def test_rows_of_other_tables_do_not_hide_messages(tmp_path: Path):
+    """Their numbers begin at 1 too, and their pages may come last."""
+    bag = long_bag(tmp_path / "bag", "SQLITE3", count=60, side=16)
+    whole, file = pixels_of(bag), only_file(bag)
+    base = sqlite3.connect(file)
+    for number in range(2, 40):  # topics that were added late, with so much of QoS that they take pages
+        base.execute(
+            "INSERT INTO topics VALUES (?, ?, ?, 'cdr', ?, '')", (number, f"/t{number}", HEADER, "q" * 900)
+        )
+    base.execute("CREATE TABLE tail (data BLOB)")
+    base.execute("INSERT INTO tail VALUES (?)", (b"x" * 200_000,))
+    base.commit()
+    base.close()
+    file.write_bytes(file.read_bytes()[: file.stat().st_size - 100_000])
+    assert pixels_of(bag) == whole
+    assert causes(bag) == ["cut"]
+
+
+@pytest.mark.parametrize("length", [b"\xff" * 9, b"\xbf\xff\xff\xff\x7f"])
+def test_a_damaged_length_in_a_row_ends_soon(tmp_path: Path, length: bytes):
+    bag = long_bag(tmp_path / "bag", "SQLITE3", count=400, side=16)
+    whole, file = pixels_of(bag), only_file(bag)
+    data = bytearray(file.read_bytes())
+    rows = 0
+    for page in range(20 * 4096, len(data), 4096):  # the length of a row, or of its head, on every page
+        if data[page] == 0x0D:
+            place = page + int.from_bytes(data[page + 8 : page + 10], "big")
+            place += rows % 2 * 3
+            data[place : place + len(length)] = length
+            rows += 1
+    file.write_bytes(data[:-4096])
+    found = pixels_of(bag)
+    assert rows > 10
+    assert 0 < len(found) < len(whole)
+    assert set(found) < set(whole)
+
+
 @pytest.mark.parametrize("storage", STORAGES)
 @pytest.mark.parametrize("share", [0, 0.0001])
 def test_a_bag_of_which_nothing_is_left_is_an_error(make_bag, storage: str, share: float):

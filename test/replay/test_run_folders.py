@@ -117,4 +117,7 @@ def test_no_two_topics_have_one_video(tmp_path: Path):
         for topic in ("/a/b", "/a_b")
     ]
     run(write(tmp_path / "bag", lines), tmp_path / "out", video=True)
-    assert sorted(f.name for f in (tmp_path / "out").glob("*.mp4")) == ["overlay_a_b.mp4", "overlay_a_b_2.mp4"]
+    assert sorted(f.name for f in (tmp_path / "out").glob("*.mp4")) == [
+        "overlay_a_b.mp4",
+        "overlay_a_b_2.mp4",
+    ]
