@@ -6,6 +6,7 @@ from __future__ import annotations
 import autogaze_ros._process  # noqa: F401  (before NumPy)
 # isort: on
 
+import importlib.util
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -35,21 +36,30 @@ def demo(
     video: Annotated[str, typer.Option(help="Play this video instead of the drawn clip.")] = "",
     bag: Annotated[str, typer.Option(help="Play the images of this bag.")] = "",
     topic: Annotated[str, typer.Option(help="Image topic in the bag.")] = "",
-    source: Annotated[str, typer.Option(help="Gaze source.")] = "greedy",
+    source: Annotated[
+        str, typer.Option(help="Gaze source; without one greedy, then the model on the same clip.")
+    ] = "",
     budget: Annotated[int, typer.Option(help="Most tokens a frame.")] = 20,
-    model: Annotated[str, typer.Option(help="Model folder for the source autogaze.")] = "",
+    model: Annotated[str, typer.Option(help="Model folder for the source autogaze, or builtin.")] = "builtin",
 ) -> None:
     """Gaze at a clip as a camera would send it, over ROS topics, and show what came of it.
 
     Examples:
       autogaze demo
       autogaze demo --video clip.mp4 --budget 40
-      autogaze demo --bag my_bag --topic /camera/image_raw
+      autogaze demo --bag my_bag --topic /camera/image_raw --source patch_diff
     """
     from .demo import run_demo
 
     camera = {name: value for name, value in (("video", video), ("bag", bag), ("bag_topic", topic)) if value}
-    run_demo(out, camera, {"source": source, "budget": budget} | ({"model": model} if model else {}))
+    sources = [source] if source else ["greedy", "autogaze"]
+    if not source and importlib.util.find_spec("torch") is None:
+        print("PyTorch is not installed: the demo goes without the source autogaze", file=sys.stderr)
+        sources = ["greedy"]
+    nodes = {name: {"source": name, "budget": budget} for name in sources}
+    if "autogaze" in nodes:
+        nodes["autogaze"]["model"] = model
+    run_demo(out, camera, nodes)
 
 
 @app.command()

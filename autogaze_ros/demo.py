@@ -1,9 +1,10 @@
-"""The demo: a camera process plays a clip, a gaze_node gazes, and a bag, a video and a table come of it."""
+"""The demo: a camera process plays a clip, gaze_nodes gaze, and bags, videos and a table come of it."""
 
 from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -21,32 +22,61 @@ from .settings import Settings
 
 #: Width in pixels of a picture on the contact sheet, at most.
 CELL = 640
+BAG, VIDEO, SHEET = "gaze.mcap", "overlay.mp4", "overlay.png"
 
 
-def run_demo(out: Path, camera: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
-    """Run the demo and print its table.
+def run_demo(out: Path, camera: dict[str, Any], nodes: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """Play a clip into one gaze_node after the other and print a table of what each did.
 
     Args:
-        out: folder for gaze.mcap, overlay.mp4 and overlay.png.
+        out: folder for gaze.mcap, overlay.mp4 and overlay.png of the first; the others have folders in it.
         camera: parameters of the camera process.
-        node: parameters of the gaze_node.
+        nodes: parameters of each gaze_node by its name.
 
     Returns:
-        The table's figures.
+        The table's columns.
 
     Raises:
-        SettingsError: the node would not take its parameters.
+        SettingsError: a node would not take its parameters.
         ClipError: a bag that can't be read or has no images.
         DemoError: a process failed.
         Interrupted: a signal ended it early; what there was is written and shown.
     """
     if camera.get("bag"):
-        node = {"image_transport": _transport_of(Path(camera["bag"]), camera.get("bag_topic", ""))} | node
-    Settings.from_mapping(node)
-    from .ros.processes import Interrupted, run
+        transport = _transport_of(Path(camera["bag"]), camera.get("bag_topic", ""))
+        nodes = {name: {"image_transport": transport} | node for name, node in nodes.items()}
+    for node in nodes.values():
+        Settings.from_mapping(node)
+    folders = {name: out / name if index else out for index, name in enumerate(nodes)}
+    _check_input(Path(camera.get("bag") or camera.get("video") or ""), folders.values())
+    from .ros.processes import Interrupted
 
-    bag = out / "gaze.mcap"
     console = Console()
+    columns: dict[str, dict[str, Any]] = {}
+    told: list[str] = []
+    number = 0
+    for name, node in nodes.items():
+        folder = folders[name]
+        columns[name], number = _play(folder, camera, node, name, console)
+        told.append(f"{folder / BAG}: the gaze of {name}, for ros2 bag play, Foxglove or PlotJuggler")
+        if pictures := write_video(folder / BAG, folder / VIDEO, folder / SHEET):
+            told.append(f"{folder / VIDEO}, {SHEET}: {pictures} pictures, to look at")
+        if number:
+            break
+    console.print(_table(columns))
+    for line in told:
+        console.print(line, soft_wrap=True)
+    if number:
+        raise Interrupted(number)
+    return list(columns.values())
+
+
+def _play(
+    folder: Path, camera: dict[str, Any], node: dict[str, Any], name: str, console: Console
+) -> tuple[dict[str, Any], int]:
+    """Record one gaze_node; returns its figures, and the number of the signal that ended it early, or 0."""
+    from .ros.processes import run
+
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -54,7 +84,7 @@ def run_demo(out: Path, camera: dict[str, Any], node: dict[str, Any]) -> dict[st
         TimeElapsedColumn(),
         console=console,
     )
-    task = bar.add_task("gazing", total=None, text="")
+    task = bar.add_task(name, total=None, text="starting")
 
     def show(recorder: Any) -> None:
         if recorder.figures:
@@ -64,17 +94,30 @@ def run_demo(out: Path, camera: dict[str, Any], node: dict[str, Any]) -> dict[st
                 text=f"{len(recorder.figures)} frames, now {last.tokens} tokens, {last.latency * 1e3:.0f} ms",
             )
 
-    with bar, McapWriter(bag) as writer:
+    with bar, McapWriter(folder / BAG) as writer:
         played = run(camera, node, writer, True, show)
-    figures = summary(played.recorder, played.sent)
-    pictures = write_video(bag, out / "overlay.mp4", out / "overlay.png")
-    console.print(_table(figures))
-    console.print(f"{bag}: the gaze, for ros2 bag play, Foxglove or PlotJuggler")
-    if pictures:
-        console.print(f"{out / 'overlay.mp4'}, {out / 'overlay.png'}: {pictures} pictures, to look at")
-    if played.signal:
-        raise Interrupted(played.signal)
-    return figures
+    return summary(played.recorder, played.sent), played.signal
+
+
+def _check_input(clip: Path, folders: Iterable[Path]) -> None:
+    """Refuse a clip that isn't there, or that the demo would write over.
+
+    Raises:
+        ClipError: says which.
+    """
+    from .replay.clips import ClipError
+
+    if clip == Path():
+        return
+    if not clip.exists():
+        raise ClipError(f"{clip}: there is no such file or folder")
+    parts = {clip.resolve(), *(part.resolve() for part in clip.glob("*"))}
+    for folder in folders:
+        for name in (BAG, VIDEO):
+            if (folder / name).resolve() in parts:
+                raise ClipError(
+                    f"{folder / name} would be written over while it is played; choose another --out"
+                )
 
 
 def _transport_of(bag: Path, topic: str) -> str:
@@ -91,11 +134,7 @@ def _transport_of(bag: Path, topic: str) -> str:
 
 
 def summary(recorder: Any, sent: int) -> dict[str, Any]:
-    """The figures of a run: counts, latencies in ms, tokens, ratios and PSNR after the first frame.
-
-    Of the images that were lost on their way the gaze_node can only know those between two that it received, by
-    gaps in their numbers ("transport"); the others, before the first and after the last one, "never arrived".
-    """
+    """The figures of a run: counts, latencies in ms; tokens, ratios and PSNR of all frames but the keyframes."""
     frames = recorder.figures
     steady = [f for f in frames if not f.keyframe]
     # Identical pictures have no finite PSNR; 100 dB stands for them, as nothing differs there.
@@ -107,40 +146,43 @@ def summary(recorder: Any, sent: int) -> dict[str, Any]:
     }
     received = int(recorder.diagnostics.get("frames received", 0))
     p50, p99 = np.percentile([f.latency for f in frames], (50, 99)) * 1e3 if frames else (float("nan"),) * 2
+    drops.pop("transport", None)  # it sees gaps only; what was sent and didn't arrive is known here
     return {
+        "source": recorder.source,
         "frames sent": sent,
-        "never arrived": max(0, sent - received - drops.get("transport", 0)),
+        "lost on the way": max(0, sent - received),
         "frames received": received,
         "frames answered": len(frames),
-        "dropped": drops,
+        "dropped by the node": drops,
         "latency p50 (ms)": float(p50),
         "latency p99 (ms)": float(p99),
         "compute p50 (ms)": float(recorder.diagnostics.get("compute p50 (ms)", "nan")),
         "keyframes": sum(f.keyframe for f in frames),
-        "tokens a frame": float(np.mean([f.tokens for f in steady])) if steady else float("nan"),
+        "but for these: tokens a frame": float(np.mean([f.tokens for f in steady]))
+        if steady
+        else float("nan"),
         "gaze ratio": float(np.mean([f.gaze_ratio for f in steady])) if steady else float("nan"),
         "PSNR mean (dB)": float(np.mean(psnr)) if psnr else float("nan"),
         "PSNR min (dB)": float(np.min(psnr)) if psnr else float("nan"),
     }
 
 
-def _table(figures: dict[str, Any]) -> Table:
+def _table(columns: dict[str, dict[str, Any]]) -> Table:
     table = Table(title="What the node did")
     table.add_column("")
-    table.add_column("", justify="right")
-    for name, value in figures.items():
-        if isinstance(value, dict):
-            lost = ", ".join(f"{count} {cause}" for cause, count in value.items() if count)
-            table.add_row(name, lost or "none")
-        else:
-            table.add_row(name, _shown(value, 3 if name == "gaze ratio" else 1))
+    for name in columns:
+        table.add_column(name, justify="right")
+    for name in next(iter(columns.values())):
+        table.add_row(name, *(_shown(name, figures[name]) for figures in columns.values()))
     return table
 
 
-def _shown(value: Any, digits: int) -> str:
+def _shown(name: str, value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{count} {cause}" for cause, count in value.items() if count) or "none"
     if not isinstance(value, float):
         return str(value)
-    return f"{value:.{digits}f}" if math.isfinite(value) else "-"
+    return f"{value:.{3 if name == 'gaze ratio' else 1}f}" if math.isfinite(value) else "-"
 
 
 def write_video(bag: Path, video: Path, sheet: Path) -> int:

@@ -154,7 +154,9 @@ class TestBenchNode:
 
             def play(camera, *_):
                 runs.append(camera)
-                return Played(SimpleNamespace(figures=figures, diagnostics=diagnostics), *rest)
+                return Played(
+                    SimpleNamespace(figures=figures, diagnostics=diagnostics, source="greedy"), *rest
+                )
 
             monkeypatch.setattr(node, "run", play)
             return node.bench_node(64, 48, 10.0, 2.0, {}, overload=True), runs
@@ -163,7 +165,7 @@ class TestBenchNode:
 
     def test_no_answer_is_no_fault_of_the_benchmark(self, bench):
         result, runs = bench([], {}, 20, 1.9)
-        assert result["run"]["never arrived"] == 20
+        assert result["run"]["lost on the way"] == 20
         assert result["run"]["rate achieved by the camera (Hz)"] == 10.0
         assert len(runs) == 1
         assert "overload" not in result
@@ -178,3 +180,18 @@ class TestBenchNode:
         told = {"latency, stamp to publish p50 (ms)": "60", "arrival, stamp to receipt p50 (ms)": "10"}
         result, runs = bench([], told, 5, 0.4, 2)
         assert (result["interrupted"], len(runs)) == (2, 1)
+
+
+def test_the_demo_runs_the_model_beside_greedy_where_there_is_torch(monkeypatch):
+    asked: list[Any] = []
+    monkeypatch.setattr("autogaze_ros.demo.run_demo", lambda *arguments: asked.append(arguments))
+    run("demo", "--budget", "7")
+    run("demo", "--source", "patch_diff")
+    real = cli.importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "torch" else real(name))
+    told = run("demo").output
+    greedy, model = {"source": "greedy", "budget": 7}, {"source": "autogaze", "budget": 7, "model": "builtin"}
+    assert asked[0][2] in ({"greedy": greedy, "autogaze": model}, {"greedy": greedy})
+    assert list(asked[1][2]) == ["patch_diff"]
+    assert list(asked[2][2]) == ["greedy"]
+    assert "PyTorch is not installed" in told

@@ -44,6 +44,8 @@ class Recorder(Node):
         self.diagnostics: dict[str, str] = {}
         #: how many reports came
         self.reports = 0
+        #: what chose, by the last fixations
+        self.source = ""
         #: why the gaze_node can't work, once it says so
         self.failure = ""
         self._writer = writer
@@ -73,7 +75,7 @@ class Recorder(Node):
         """Whether the last report accounts for every image that the gaze_node received: none is in work."""
         values = self.diagnostics
         ended = [int(v) for k, v in values.items() if k.startswith("dropped: ") and k != "dropped: transport"]
-        return bool(values) and int(values["frames received"]) <= int(values["frames published"]) + sum(ended)
+        return bool(values) and int(values["frames received"]) <= int(values["frames answered"]) + sum(ended)
 
     def _recording(self, topic: str, kind: Any) -> Any:
         name = f"{kind.__module__.split('.')[0]}/msg/{kind.__name__}"
@@ -86,6 +88,7 @@ class Recorder(Node):
             if kind is FixationArray:
                 message = deserialize_message(data, FixationArray)
                 stamp = message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
+                self.source = " ".join(filter(None, (message.source, message.model)))
                 self.figures.append(
                     FrameFigures(
                         stamp,

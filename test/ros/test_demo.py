@@ -23,6 +23,7 @@ from ros_client import Client
 from sensor_msgs.msg import CompressedImage
 
 from autogaze_ros.demo import _table, run_demo, summary, write_video
+from autogaze_ros.replay.clips import ClipError
 from autogaze_ros.replay.mcap_writer import McapWriter, type_store
 from autogaze_ros.ros import processes
 from autogaze_ros.ros.messages import mask_to_numpy
@@ -40,15 +41,24 @@ KINDS = {
 def test_the_demo_writes_what_it_says(
     tmp_path: Path, transport: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    figures = run_demo(tmp_path, {"frames": 40, "width": 320, "height": 240}, {"budget": 10})
+    camera = {"frames": 40, "width": 320, "height": 240}
+    figures, others = run_demo(
+        tmp_path, camera, {"greedy": {"budget": 10}, "other": {"source": "patch_diff"}}
+    )
+    assert others["frames sent"] == 40
+    assert {path.name for path in (tmp_path / "other").iterdir()} == {
+        "gaze.mcap",
+        "overlay.mp4",
+        "overlay.png",
+    }
 
-    dropped = figures["dropped"]
+    dropped = figures["dropped by the node"]
+    assert (figures["source"], others["source"]) == ("greedy", "patch_diff")
     assert figures["frames sent"] == 40
     assert figures["frames received"] >= 30
-    assert figures["frames received"] + dropped["transport"] + figures["never arrived"] == 40
-    lost = sum(count for cause, count in dropped.items() if cause != "transport")
-    assert figures["frames received"] == figures["frames answered"] + lost
-    assert 0 < figures["tokens a frame"] <= 10
+    assert figures["frames received"] + figures["lost on the way"] == 40
+    assert figures["frames received"] == figures["frames answered"] + sum(dropped.values())
+    assert 0 < figures["but for these: tokens a frame"] <= 10
     assert 0 < figures["latency p50 (ms)"] <= figures["latency p99 (ms)"]
     assert 0 < figures["gaze ratio"] < 1
     assert figures["PSNR mean (dB)"] >= figures["PSNR min (dB)"] > 15
@@ -88,16 +98,30 @@ def test_the_demo_writes_what_it_says(
     assert sheet.shape == (720, 960, 3)
     assert all(part.std() > 10 for row in np.vsplit(sheet, 3) for part in np.hsplit(row, 3))  # nine pictures
     table = capsys.readouterr().out
-    assert "frames sent" in table
-    assert "gaze.mcap" in table
+    for word in ("frames sent", "gaze.mcap", "other"):
+        assert word in table
 
 
 def test_a_demo_without_a_clip_says_why(
     tmp_path: Path, transport: None, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    with pytest.raises(ClipError, match=r"/no/such.mp4: there is no such file"):
+        run_demo(tmp_path, {"video": "/no/such.mp4"}, {"greedy": {}})
+    clip = tmp_path / "clip.mp4"
+    clip.write_text("none")
     with pytest.raises(DemoError, match="camera ended with status 1"):
-        run_demo(tmp_path, {"video": "/no/such.mp4"}, {})
-    assert "/no/such.mp4 can't be opened as a video" in capfd.readouterr().err
+        run_demo(tmp_path, {"video": str(clip)}, {"greedy": {}})
+    assert "clip.mp4 can't be opened as a video" in capfd.readouterr().err
+
+
+def test_what_a_demo_is_told_to_play_is_looked_at_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "start", lambda *_: pytest.fail("something was started"))
+    for name in ("gaze.mcap", "overlay.mp4"):
+        (tmp_path / name).touch()
+        with pytest.raises(ClipError, match=f"{name} would be written over"):
+            run_demo(tmp_path, {"video": str(tmp_path / "." / name)}, {"greedy": {}})
 
 
 def test_a_demo_has_a_namespace_of_its_own_and_leaves_the_users_topics_alone(
@@ -114,7 +138,7 @@ def test_a_demo_has_a_namespace_of_its_own_and_leaves_the_users_topics_alone(
 
     monkeypatch.setattr(processes, "run", watched)
     reports = len(client.diagnostics("/gaze_node"))
-    run_demo(tmp_path, {"frames": 10, "width": 64, "height": 48}, {})
+    run_demo(tmp_path, {"frames": 10, "width": 64, "height": 48}, {"greedy": {}})
     assert not {"/image", "/gaze_node/fixations", "/gaze_node/mask"} & seen
     assert [name for name in seen if name.startswith("/autogaze_demo_") and name.endswith("/image")]
     client.spin(0.2)
@@ -156,7 +180,7 @@ def test_settings_that_can_not_be_are_refused_before_anything_starts(
 ) -> None:
     monkeypatch.setattr(processes, "start", lambda *_: pytest.fail("something was started"))
     with pytest.raises(SettingsError, match=reason):
-        run_demo(tmp_path / "out", {}, node)
+        run_demo(tmp_path / "out", {}, {"greedy": {}, "mine": node})
     assert not (tmp_path / "out").exists()
 
 
@@ -165,7 +189,7 @@ def test_a_node_that_can_not_be_configured_ends_the_demo_with_its_reason(
 ) -> None:
     node = {"source": "autogaze", "model": "/no/such/folder", "fallback": False}
     with pytest.raises(DemoError, match=r"gaze_node is not configured: .*/no/such/folder"):
-        run_demo(tmp_path, {}, node)
+        run_demo(tmp_path, {}, {"mine": node})
     assert not rclpy.ok()
 
 
@@ -196,12 +220,13 @@ def test_a_signal_ends_the_demo_in_order_with_what_there_is(
     monkeypatch.setattr(processes, "start", start)
     camera = {"width": 64, "height": 48, "frames": 100, "loop": True}
     with pytest.raises(Interrupted, match=f"stopped by {number.name}") as caught:
-        run_demo(tmp_path, camera, {})
+        run_demo(tmp_path, camera, {"greedy": {}, "never": {}})
     assert caught.value.status == 128 + number
     assert [process.returncode for process in started] == [0, 0]
     assert signal.getsignal(number) == before
     told = capfd.readouterr()
     assert "frames sent" in told.out
+    assert "never" not in told.out
     assert "Traceback" not in told.out + told.err
     with av.open(str(tmp_path / "overlay.mp4")) as container:
         assert len(list(container.decode(video=0))) >= 3
@@ -213,21 +238,22 @@ def test_a_signal_ends_the_demo_in_order_with_what_there_is(
 
 def recorded(figures: list[FrameFigures], **diagnostics: Any) -> Any:
     names = {name.replace("_", " "): str(value) for name, value in diagnostics.items()}
-    return SimpleNamespace(figures=figures, diagnostics=names)
+    return SimpleNamespace(figures=figures, diagnostics=names, source="greedy")
 
 
 def test_images_that_no_gap_can_show_are_counted_too() -> None:
     recorder = recorded([], frames_received=35)
     recorder.diagnostics |= {"dropped: transport": "2", "dropped: overload": "35"}
-    assert summary(recorder, 40)["never arrived"] == 3
-    assert summary(recorded([]), 40)["never arrived"] == 40
+    figures = summary(recorder, 40)
+    assert (figures["lost on the way"], figures["dropped by the node"]) == (5, {"overload": 35})
+    assert summary(recorded([]), 40)["lost on the way"] == 40
 
 
 def test_what_nobody_knows_is_a_dash() -> None:
     figures = summary(recorded([FrameFigures(1, 0.01, 5, True, 0.5, 30.0)]), 1)
     console = Console(width=80)
     with console.capture() as capture:
-        console.print(_table(figures))
+        console.print(_table({"greedy": figures}))
     assert "nan" not in capture.get()
     assert "-" in next(line for line in capture.get().splitlines() if "PSNR mean" in line)
 
