@@ -56,7 +56,8 @@ class GazeNode(LifecycleNode):
         self._active = False
         self._enabled = True
         self._camera = ""
-        self._trouble = ""  # that lasts: why the node is not configured, or why greedy stands in
+        # What lasts: why the node is not configured or active, and why greedy stands in.
+        self._trouble = self._stand_in = ""
         self._sequences: dict[bytes, int] = {}
         self._complaints: dict[str, float] = {}
         self.create_service(Trigger, "~/reset", self._on_reset)
@@ -80,10 +81,9 @@ class GazeNode(LifecycleNode):
             return FAILURE
 
     def _configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        self._trouble = ""
+        self._trouble = self._stand_in = ""
         if self._settings.problems:
-            for text in self._settings.problems.values():
-                self._fail(f"not configured: {text}")
+            self._fail(f"not configured: {'; '.join(self._settings.problems.values())}")
             return FAILURE
         settings = self._settings.current
         source = self._make_source(settings)
@@ -104,7 +104,8 @@ class GazeNode(LifecycleNode):
             if not settings.fallback:
                 self._fail(f"not configured: {error}")
                 return None
-            self._fail(f"{error}; going on with greedy (the parameter fallback allows it)")
+            self._stand_in = f"{error}; going on with greedy (the parameter fallback allows it)"
+            self._complain(self._stand_in)
             return make_source(settings.replaced({"source": "greedy"}))
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -118,7 +119,7 @@ class GazeNode(LifecycleNode):
 
     def _activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         assert self._pipeline is not None
-        self._statistics = Statistics()
+        self._statistics = Statistics(self._statistics.last_error)
         self._sequences.clear()
         self._pipeline.request_keyframe("start")
         self._worker = NewestWorker(self._work, "gaze")
@@ -131,7 +132,7 @@ class GazeNode(LifecycleNode):
             qos_overriding_options=qos.OVERRIDES,
             event_callbacks=qos.subscription_events(topic, self._complain),
         )
-        self._active = True
+        self._active, self._trouble = True, ""
         self.get_logger().info(f"active: gazing at {topic}")
         return super().on_activate(state)
 
@@ -141,11 +142,12 @@ class GazeNode(LifecycleNode):
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Let go of the pipeline and the topics."""
+        self._trouble = self._stand_in = ""
         return self._release()
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """As cleanup, from any state."""
-        return self._release()
+        return self.on_cleanup(state)
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Back to unconfigured after a transition failed halfway; from there the node can be configured anew."""
@@ -268,14 +270,7 @@ class GazeNode(LifecycleNode):
             statistics.drop("publish")
             self._complain(f"a frame's gaze could not be published:\n{traceback.format_exc()}", "publish")
             return
-        now = self.get_clock().now().nanoseconds
-        # A stamp of 0 means that the driver sets none: no latency is known then.
-        times = (
-            {"latency": (now - frame.stamp) / 1e9, "arrival": (arrived - frame.stamp) / 1e9}
-            if frame.stamp
-            else {}
-        )
-        statistics.publish(gaze, compute=computed, **times)
+        statistics.answer(gaze, computed, frame.stamp, arrived, self.get_clock().now().nanoseconds)
 
     def _say(self, text: str) -> None:
         self.get_logger().info(text)
@@ -320,8 +315,9 @@ class GazeNode(LifecycleNode):
             }
             state |= {f"reset: {cause}": count for cause, count in sorted(pipeline.resets.items())}
         state["enabled"] = self._enabled
-        name, active = f"{self.get_fully_qualified_name()}: gaze", self._active and self._enabled
-        status = self._statistics.report(name, self._camera, state, active, self._trouble)
+        idle = "not active" if not self._active else "" if self._enabled else "paused by ~/set_enabled"
+        name = f"{self.get_fully_qualified_name()}: gaze"
+        status = self._statistics.report(name, self._camera, state, idle, self._trouble, self._stand_in)
         self._diagnostics.publish(diagnostic_array(status, self.get_clock().now().to_msg()))
 
     def _fail(self, text: str) -> None:

@@ -96,8 +96,13 @@ def test_configuring_fails_with_the_reason_and_can_be_tried_again(start: Callabl
     _, status = gaze.report()
     assert status.level == status.ERROR
     assert "/no/such/folder" in status.message
+    gaze.client.spin(6)  # longer than an error that has passed is told
+    _, status = gaze.report()
+    assert status.level == status.ERROR
     gaze.must_set(source="greedy")
     assert gaze.transition("configure")
+    _, status = gaze.report()
+    assert (status.level, status.message) == (status.OK, "not active")
     assert gaze.transition("activate")
     gaze.connect("fixations")
 
@@ -109,6 +114,7 @@ def test_a_missing_model_falls_back_to_greedy_and_says_so(start: Callable[..., G
     values, status = gaze.report(lambda _, status: status.level == status.WARN)
     assert "greedy" in status.message
     assert values["source"] == "greedy"
+    assert "/no/such/folder" in values["last error"]
     assert "/no/such/folder" in gaze.program.log()
 
 
@@ -133,8 +139,9 @@ def test_a_disabled_node_drops_and_counts_and_an_enabled_one_goes_on(gaze: Gaze)
         lambda values, _: int(values["dropped: disabled"]) > int(before["dropped: disabled"])
     )
     assert values["enabled"] == "False"
+    gaze.report(lambda _, status: (status.level, status.message) == (status.OK, "paused by ~/set_enabled"))
     assert int(values["dropped: disabled"]) == int(before["dropped: disabled"]) + 1
-    assert values["frames published"] == before["frames published"]
+    assert values["frames answered"] == before["frames answered"]
     assert gaze.set_enabled(True).success
     answer = gaze.ask(image(scene(2)))["fixations"]
     assert (answer.frame_index, answer.keyframe) == (1, False)

@@ -87,7 +87,7 @@ def test_only_what_is_listened_to_is_made(inside: Gaze, calls: Counter[str]) -> 
     gaze = inside
     gaze.client.until(gaze.publisher.get_subscription_count, "the node takes images")
     gaze.client.until(
-        lambda: [gaze.send(image(scene())), gaze.client.spin(0.2), published(gaze)][-1],
+        lambda: [gaze.send(image(scene())), gaze.client.spin(0.2), answered(gaze)][-1],
         "images are worked on",
     )
     assert calls == {}
@@ -104,8 +104,8 @@ def test_only_what_is_listened_to_is_made(inside: Gaze, calls: Counter[str]) -> 
         gaze.client.spin(0.2)
 
 
-def published(gaze: Gaze) -> int:
+def answered(gaze: Gaze) -> int:
     values = {
         pair.key: pair.value for status in gaze.client.diagnostics(gaze.name)[-1:] for pair in status.values
     }
-    return int(values.get("frames published", 0))
+    return int(values.get("frames answered", 0))

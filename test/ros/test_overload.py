@@ -9,14 +9,16 @@ from collections.abc import Callable
 from gaze_client import Gaze, Values, image, stamp_of
 from pictures import scene
 
+from autogaze_ros.ros.diagnostics import DROP_CAUSES
+
 #: So much work a frame that images can be sent faster than they are answered.
 SLOW = {"working_size": 672, "target_psnr": 0.0, "budget": 265, "keyframe_budget": 265, "cut_threshold": 0.0}
 #: Drops of images that the node had received.
-DROPS = [f"dropped: {cause}" for cause in ("overload", "disabled", "image", "source", "publish")]
+DROPS = [f"dropped: {cause}" for cause in DROP_CAUSES if cause != "transport"]
 
 
 def settled(values: Values) -> bool:
-    return int(values["frames received"]) == int(values["frames published"]) + sum(
+    return int(values["frames received"]) == int(values["frames answered"]) + sum(
         int(values[d]) for d in DROPS
     )
 
@@ -46,14 +48,12 @@ def test_a_flood_is_thinned_to_the_newest_images_and_each_is_counted(start: Call
     sent.append(stamp_of(gaze.messages["fixations"][-1]))
     after, _ = gaze.report(lambda values, _: settled(values))
 
-    gained = {
-        key: int(after[key]) - int(before[key]) for key in after if key.startswith(("frames", "dropped"))
-    }
+    gained = grown(before, after)
     assert gained["frames received"] + gained["dropped: transport"] == len(sent)
-    assert gained["frames received"] == gained["frames published"] + gained["dropped: overload"]
+    assert gained["frames received"] == gained["frames answered"] + gained["dropped: overload"]
     assert gained["dropped: overload"] > 0, gained
     stamps = [stamp_of(message) for message in gaze.messages["fixations"][answered:]]
-    assert len(stamps) == gained["frames published"]
+    assert len(stamps) == gained["frames answered"]
     assert stamps == sorted(set(stamps))
     assert set(stamps) <= set(sent)
     # In a queue, the last ones would have waited for all before them.

@@ -82,6 +82,10 @@ def test_a_bad_override_is_named(start: Callable[..., Gaze], topic: str, own: st
     _, status = gaze.report()
     assert status.level == status.ERROR
     assert "sometimes" in status.message
+    if state == "inactive":
+        assert gaze.transition("cleanup")
+        _, status = gaze.report(lambda _, status: status.message == "not active")
+        assert status.level == status.OK
 
 
 def test_a_camera_that_does_not_fit_is_reported_once_with_the_remedy(start: Callable[..., Gaze]) -> None:
