@@ -73,7 +73,8 @@ class Pipeline:
         self._pool = self._threads()
         self._stale: set[int] = set()  # tiles whose source has yet to hear of the last keyframe
         self._requests: deque[str] = deque()  # may grow from another thread at any time
-        self._failed = False
+        #: the last frame came to nothing, so the next one starts afresh
+        self.failed = False
         self._frame_index = 0
         self._sequence = 0
         self._last: tuple[int, int, int, str] | None = None
@@ -106,7 +107,7 @@ class Pipeline:
         cause = self._keyframe_cause(frame)
         keyframe = bool(cause)
         # Should anything below fail, what was half done must not be built on.
-        self._failed = True
+        self.failed = True
         if keyframe:
             self.resets[cause] += 1
             if cause != "interval":
@@ -117,7 +118,7 @@ class Pipeline:
         for look, gaze in zip(looks, gazes, strict=True):
             look.receiver.show(gaze.ids)
         result = self._gather(frame, tiling, looks, gazes, cause)
-        self._failed = False
+        self.failed = False
         self._frame_index += 1
         self._sequence += 1
         return result
@@ -226,7 +227,7 @@ class Pipeline:
         requested = [self._requests.popleft() for _ in range(len(self._requests))]
         if requested:
             return requested[-1]
-        if self._failed:
+        if self.failed:
             return "error"
         if last is None or before is None:
             return "start"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -76,6 +76,11 @@ class Gazer:
     def can_be_kept(self) -> bool:
         """Whether this object can be stored and taken up again."""
         return self.pipeline.source.name in _PLAIN_SOURCES
+
+    @property
+    def kept(self) -> dict[str, Any]:
+        """What is kept even where this object is not, as JSON."""
+        return {"stamps": asdict(self.checks), "failed": self.pipeline.failed}
 
     def follow(self, frame: Frame) -> None:
         """Bring the state up to date with a frame that was answered in an earlier run."""

@@ -82,7 +82,7 @@ def run_job(job: Job, tell: Tell = lambda _: None) -> None:
                 tell(item.index + 1)
                 if due:
                     state = gazer if gazer.can_be_kept else None
-                    journal.commit(kept | {"stamps": asdict(gazer.checks)}, state)
+                    journal.commit(kept | gazer.kept, state)
         end = {
             "problems": [asdict(problem) for problem in source.problems],
             "overload": worker.dropped if worker else 0,
@@ -91,7 +91,7 @@ def run_job(job: Job, tell: Tell = lambda _: None) -> None:
             "model": gazer.pipeline.source.model,
             "device": gazer.pipeline.source.device,
         }
-        journal.finish(kept | {"stamps": asdict(gazer.checks)}, end)
+        journal.finish(kept | gazer.kept, end)
 
 
 def _restored(journal: Journal, settings: Settings, wanted: Wanted) -> tuple[Gazer, frozenset[int]]:
@@ -103,6 +103,9 @@ def _restored(journal: Journal, settings: Settings, wanted: Wanted) -> tuple[Gaz
     if not journal.next:
         return gazer, frozenset()
     gazer.checks = Checks(**journal.checks["stamps"])
+    gazer.pipeline.failed = journal.checks["failed"]
+    if gazer.pipeline.failed:  # the next image is a fresh start
+        return gazer, frozenset()
     # What came before the stream's last fresh start has no influence any more.
     since: list[int] = []
     for row in journal.rows():

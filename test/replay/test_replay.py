@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # the helpers beside this file
 
 from recordings import START, STEP, contents, drawn, raw, write
 
+from autogaze_ros.gaze.sources import SourceError
 from autogaze_ros.pipeline import Pipeline
 from autogaze_ros.replay.clips import ClipError, DrawnClip
 from autogaze_ros.replay.mcap_writer import type_store
@@ -244,6 +245,31 @@ def test_without_a_stored_state_pictures_go_on_as_well(tmp_path: Path, monkeypat
     assert contents(tmp_path / "cut") == contents(tmp_path / "whole")
 
 
+def test_a_frame_that_failed_right_before_the_interruption_still_starts_the_next_afresh(
+    tmp_path: Path, monkeypatch
+):
+    bag = drawn(tmp_path / "bag", frames=30)
+    monkeypatch.setattr("autogaze_ros.replay.gazer._PLAIN_SOURCES", ())
+    step, interrupt = Pipeline.step, [False]
+
+    def failing(self, frame):
+        if frame.stamp == START + 20 * STEP:
+            self.failed = True
+            raise SourceError("out of memory")
+        if frame.stamp == START + 21 * STEP and interrupt.pop():
+            raise KeyboardInterrupt
+        return step(self, frame)
+
+    monkeypatch.setattr(Pipeline, "step", failing)
+    run(bag, tmp_path / "whole", reconstruction=True)
+    interrupt += [False, True]
+    with pytest.raises(KeyboardInterrupt):
+        run(bag, tmp_path / "cut", checkpoint=0.0, reconstruction=True)
+    run(bag, tmp_path / "cut", resume=True, reconstruction=True)
+    assert {f["keyframe_cause"] for f in table(tmp_path / "cut", "frames.csv")} == {"start", "error", "", "cut"}
+    assert contents(tmp_path / "cut") == contents(tmp_path / "whole")
+
+
 def test_a_run_that_was_finished_is_left_as_it_is(bag: Path, done: Path):
     options = {"overlay": True, "reconstruction": True, "video": True}
     before = {f: f.stat().st_mtime_ns for f in done.iterdir()}
@@ -382,8 +408,8 @@ def test_a_fault_costs_one_frame(bag: Path, tmp_path: Path, monkeypatch):
     step = Pipeline.step
 
     def failing(self, frame):
-        self._failed = frame.stamp == START + 7 * STEP
-        return 1 / 0 if self._failed else step(self, frame)
+        self.failed = frame.stamp == START + 7 * STEP
+        return 1 / 0 if self.failed else step(self, frame)
 
     monkeypatch.setattr(Pipeline, "step", failing)
     summary = run(bag, tmp_path / "out", topics=["front/image_raw"])
