@@ -23,6 +23,7 @@ from ..settings import Settings
 from . import qos
 from .diagnostics import Statistics, diagnostic_array
 from .images import ImageError, frame_from_compressed, frame_from_image
+from .losses import LossCounter
 from .outputs import Outputs
 from .parameters import NodeSettings
 from .stopping import StopSignals, end_at_once
@@ -58,7 +59,7 @@ class GazeNode(LifecycleNode):
         self._camera = ""
         # What lasts: why the node is not configured or active, and why greedy stands in.
         self._trouble = self._stand_in = ""
-        self._sequences: dict[bytes, int] = {}
+        self._losses = LossCounter(self._image_publishers)
         self._complaints: dict[str, float] = {}
         self.create_service(Trigger, "~/reset", self._on_reset)
         self.create_service(SetBool, "~/set_enabled", self._on_set_enabled)
@@ -120,7 +121,7 @@ class GazeNode(LifecycleNode):
     def _activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         assert self._pipeline is not None
         self._statistics = Statistics(self._statistics.last_error)
-        self._sequences.clear()
+        self._losses = LossCounter(self._image_publishers)
         self._pipeline.request_keyframe("start")
         self._worker = NewestWorker(self._work, "gaze")
         kind, topic = self._input()
@@ -210,23 +211,17 @@ class GazeNode(LifecycleNode):
     def _on_image(self, message: Any, info: Any) -> None:
         arrived = self.get_clock().now().nanoseconds
         self._statistics.receive()
-        self._count_lost(info)
+        if missing := self._losses.missing(info):
+            self._statistics.drop("transport", missing)
         worker = self._worker
         if worker is None or not self._enabled:
             self._statistics.drop("disabled")
         elif worker.submit((message, arrived)):
             self._statistics.drop("overload")
 
-    def _count_lost(self, info: dict[str, Any]) -> None:
-        """Count messages that the middleware dropped before this one, by its publisher's sequence numbers."""
-        number = info.get("publication_sequence_number")
-        if number is None:
-            return
-        publisher = bytes(info.get("publisher_gid", {}).get("data", b""))
-        last = self._sequences.get(publisher)
-        self._sequences[publisher] = number
-        if last is not None and number > last + 1:
-            self._statistics.drop("transport", number - last - 1)
+    def _image_publishers(self) -> list[bytes]:
+        found = self.get_publishers_info_by_topic(self._input()[1])
+        return [bytes(endpoint.endpoint_gid) for endpoint in found]
 
     # Work, on the worker's thread
 
