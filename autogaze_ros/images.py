@@ -4,7 +4,7 @@ What is read here has the fields of sensor_msgs/Image or CompressedImage, whoeve
 from a recording. So the node and the replay tool see the same pixels.
 
 rgb8 and bgr8 images become frames without a copy, padded rows included. The other encodings go through
-cv_bridge where it is installed and works, through OpenCV otherwise, with equal pixels.
+cv_bridge where it is installed and works and the image is as it expects, through OpenCV otherwise, with equal pixels.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import importlib.util
 import subprocess
 import sys
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -88,8 +89,8 @@ def frame_from_image(message: ImageLike) -> Frame:
         pixels, order = _planar(message, width, height), "rgb"
     elif encoding in _PACKED:
         pixels, order = _packed(message, width, height)
-    elif (bridge := _cv_bridge()) is not None:
-        pixels, order = _through_cv_bridge(bridge, message), "rgb"
+    elif (bridge := find_cv_bridge()) is not None:
+        pixels, order = _unknown(bridge, message), "rgb"
     else:
         raise ImageError(
             "encoding",
@@ -106,30 +107,46 @@ def frame_from_compressed(message: ImageLike) -> Frame:
         ImageError: another format, or data that is cut off or can't be decoded.
     """
     data = np.frombuffer(message.data, np.uint8)
-    raw = data.tobytes()
-    if raw.startswith(b"\xff\xd8"):
-        # OpenCV fills what is missing of a cut JPEG with grey and says nothing. Whole is one whose end mark comes
-        # after its last scan begins; an embedded thumbnail has marks of its own before that.
-        whole, kind = raw.rfind(b"\xff\xd9") > raw.rfind(b"\xff\xda") > 0, "jpeg"
-    elif raw.startswith(b"\x89PNG\r\n\x1a\n"):
-        whole, kind = b"IEND" in raw[-64:], "png"
-    else:
+    kind = compressed_kind(data.tobytes())
+    if not kind:
         raise ImageError(
             "undecodable",
             f"compressed image of format '{message.format}' is neither JPEG nor PNG; "
             "set the publisher's format to one of these",
         )
-    pixels = None
-    if whole:
-        # The camera's own pixel grid counts, whatever way up an EXIF tag would show it.
-        with contextlib.suppress(cv2.error):  # such as a header that claims a size beyond all bounds
-            pixels = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    pixels = decoded(data)
     if pixels is None:
         raise ImageError(
             "undecodable",
             f"{kind} image of {data.size} bytes is cut off or damaged; check the publisher and the network",
         )
     return Frame(pixels, stamp_of(message), "bgr", message.format)
+
+
+def compressed_kind(raw: bytes) -> str:
+    """jpeg or png; empty where the data is neither."""
+    return "jpeg" if raw.startswith(b"\xff\xd8") else "png" if raw.startswith(b"\x89PNG\r\n\x1a\n") else ""
+
+
+def decoded(data: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
+    """(H, W, 3) uint8 BGR of an encoded image; None where it is cut off or can't be decoded.
+
+    Args:
+        data: (N,) uint8, of any format that OpenCV reads. That JPEG and PNG are whole is checked.
+    """
+    raw = data.tobytes()
+    kind, whole = compressed_kind(raw), data.size > 0
+    if kind == "jpeg":
+        # OpenCV fills what is missing of a cut JPEG with grey and says nothing. Whole is one whose end mark comes
+        # after its last scan begins; an embedded thumbnail has marks of its own before that.
+        whole = raw.rfind(b"\xff\xd9") > raw.rfind(b"\xff\xda") > 0
+    elif kind == "png":
+        whole = b"IEND" in raw[-64:]
+    if whole:
+        # The camera's own pixel grid counts, whatever way up an EXIF tag would show it.
+        with contextlib.suppress(cv2.error):  # such as a header that claims a size beyond all bounds
+            return cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    return None
 
 
 def encode_picture(
@@ -166,7 +183,8 @@ def _packed(message: ImageLike, width: int, height: int) -> tuple[NDArray[np.uin
         return np.ndarray(
             (height, width, 3), np.uint8, data, 0, (step, 3, 1)
         ), "rgb" if encoding == "rgb8" else "bgr"
-    if encoding in _CV_BRIDGE and (bridge := _cv_bridge()) is not None:
+    plain = step == width * channels * depth and _is_native(message)
+    if plain and encoding in _CV_BRIDGE and (bridge := find_cv_bridge()) is not None:
         return _through_cv_bridge(bridge, message), "rgb"
     if depth == 2:
         wide = np.ndarray((height, width), ">u2" if message.is_bigendian else "<u2", data, 0, (step, 2))
@@ -210,8 +228,8 @@ def _data(message: ImageLike, row_bytes: int, rows: int) -> NDArray[np.uint8]:
 
 
 @cache
-def _cv_bridge() -> Any | None:
-    """A CvBridge that works, or None.
+def find_cv_bridge() -> Any | None:
+    """A CvBridge that works, or None; the first call takes a second or more where cv_bridge is installed.
 
     One that was built for another NumPy ends the whole process on its first colour conversion, so a
     process of its own tries first.
@@ -231,6 +249,37 @@ def _cv_bridge() -> Any | None:
     import cv_bridge
 
     return cv_bridge.CvBridge()
+
+
+def _is_native(message: ImageLike) -> bool:
+    """Whether the message's byte order is this machine's; cv_bridge goes by that for single bytes, too."""
+    return bool(message.is_bigendian) == (sys.byteorder == "big")
+
+
+def _unknown(bridge: Any, message: ImageLike) -> NDArray[np.uint8]:
+    """The pixels of an encoding that cv_bridge alone may know, handed to it without padding and in native order.
+
+    It takes padding for pixels where that is no whole number of them, wants it after the last row too, and with
+    NumPy 2 fails on swapped bytes.
+    """
+    try:
+        kind, channels = bridge.encoding_to_dtype_with_channels(message.encoding)
+        depth = np.dtype(kind).itemsize
+    except Exception as error:  # of several kinds, all of them about the encoding
+        raise ImageError(
+            "encoding", f"encoding '{message.encoding}' is not known to cv_bridge: {error}"
+        ) from error
+    width, height = int(message.width), int(message.height)
+    row, step = width * channels * depth, int(message.step)
+    data = _data(message, row, height)
+    rows = np.ascontiguousarray(np.ndarray((height, row), np.uint8, data, 0, (step, 1)))
+    if not _is_native(message):
+        rows = rows.view(f"u{depth}").byteswap().view(np.uint8)
+    tight = SimpleNamespace(
+        header=message.header, encoding=message.encoding, width=width, height=height, step=row, data=rows.data
+    )
+    tight.is_bigendian = int(sys.byteorder == "big")
+    return _through_cv_bridge(bridge, tight)
 
 
 def _through_cv_bridge(bridge: Any, message: ImageLike) -> NDArray[np.uint8]:

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cv2
+import numpy as np
 
 from ..gaze.frame import Frame
-from ..images import ImageError
+from ..images import ImageError, decoded
 from .bag import natural
 from .clips import open_video
 from .reader import IMAGE_SUFFIXES, Input, Loaded, Topic
@@ -65,7 +65,7 @@ class VideoInput(Input):
         return next((item.log_time for item in self.recorded()), 0)
 
     def recorded(self, topics: Collection[str] | None = None) -> Iterator[Picture]:
-        """The frames; packets that can't be decoded are left out and named."""
+        """The frames; a packet that can't be decoded is one as well, so that it is counted."""
         import av
 
         with open_video(self.path) as container:
@@ -86,20 +86,32 @@ class VideoInput(Input):
                 except av.error.EOFError:
                     return
                 except av.error.FFmpegError as error:
-                    self._say("undecodable", f"{self.path.name}: part of it can't be decoded: {error}")
+                    # Its time may lie after that of frames still to come, as packets come in another order.
+                    last = last if last >= 0 else _time(packet, index, rate)
+                    yield Picture(self.TOPIC, index, last, _failing(str(error)))
+                    index += 1
                     continue
                 for frame in frames:
-                    own = frame.pts is not None and frame.time_base
-                    time = (
-                        int(frame.pts * frame.time_base * 1_000_000_000) if own else round(index / rate * 1e9)
-                    )
-                    last = max(time, last)
+                    last = max(_time(frame, index, rate), last)
                     yield Picture(self.TOPIC, index, last, _decoder(frame))
                     index += 1
 
 
+def _time(item: Any, index: int, rate: float) -> int:
+    """Nanoseconds of a frame or packet, by its number where it has no time of its own."""
+    own = item.pts is not None and item.time_base
+    return int(item.pts * item.time_base * 1_000_000_000) if own else round(index / rate * 1e9)
+
+
 def _decoder(picture: Any) -> Callable[[int], Frame]:
     return lambda stamp: Frame(picture.to_ndarray(format="rgb24"), stamp, "rgb", "rgb8")
+
+
+def _failing(text: str) -> Callable[[int], Frame]:
+    def fail(stamp: int) -> Frame:
+        raise ImageError("undecodable", f"the video's packet can't be decoded: {text}")
+
+    return fail
 
 
 class FolderInput(Input):
@@ -140,9 +152,13 @@ class FolderInput(Input):
 
 def _reader(file: Path) -> Callable[[int], Frame]:
     def read(stamp: int) -> Frame:
-        pixels = cv2.imread(str(file), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        try:
+            pixels = decoded(np.fromfile(file, np.uint8))
+        except OSError as error:
+            raise ImageError("undecodable", f"{file.name} can't be read: {error}") from error
         if pixels is None:
-            raise ImageError("undecodable", f"{file.name} can't be decoded")
-        return Frame(pixels, stamp, "bgr", file.suffix.lower())
+            raise ImageError("undecodable", f"{file.name} is cut off or can't be decoded")
+        # Images of several formats are one stream all the same; a change of encoding would start it afresh.
+        return Frame(pixels, stamp, "bgr", "bgr8")
 
     return read

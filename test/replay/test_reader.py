@@ -319,6 +319,64 @@ def test_a_video(tmp_path: Path):
         assert 5 <= len(list(source.images())) < 30
 
 
+def test_each_packet_of_a_video_that_can_not_be_decoded_is_a_problem_with_its_number(tmp_path: Path):
+    path = tmp_path / "clip.mov"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("png", rate=25, width=64, height=48, pix_fmt="rgb24")
+        for index in range(40):
+            picture = np.full((48, 64, 3), index * 6, np.uint8)
+            for packet in stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")):
+                if index % 5 == 0:
+                    bad = av.Packet(b"no picture")
+                    bad.pts, bad.dts, bad.time_base, bad.stream = (
+                        packet.pts,
+                        packet.dts,
+                        packet.time_base,
+                        stream,
+                    )
+                    packet = bad
+                container.mux(packet)
+    with open_input(path) as source:
+        found = list(source.images())
+        assert source.problems == []
+    assert [line[1] for line in found] == list(range(40))
+    bad = [line[4] for line in found if isinstance(line[4], Problem)]
+    assert [(problem.index, problem.cause) for problem in bad] == [
+        (i, "undecodable") for i in range(0, 40, 5)
+    ]
+    assert [line[4].pixels[0, 0, 0] for line in found if isinstance(line[4], Frame)] == [
+        index * 6 for index in range(40) if index % 5
+    ]
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_an_image_file_that_was_cut_off_is_not_taken_for_a_grey_one(tmp_path: Path, pictures, suffix: str):
+    for index, picture in enumerate(pictures):
+        large = (
+            np.random.default_rng(index).integers(0, 255, (96, 128, 3), np.uint8) // 2 + picture[0, 0] // 2
+        )
+        cv2.imwrite(str(tmp_path / f"{index}{suffix}"), large)
+    cut = tmp_path / f"2{suffix}"
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
+    with open_input(tmp_path) as source:
+        found = [line[4] for line in source.images()]
+    assert [isinstance(frame, Problem) for frame in found] == [False, False, True, False, False, False]
+    assert found[2].text == f"2{suffix} is cut off or can't be decoded"
+
+
+def test_images_of_several_formats_are_one_stream(tmp_path: Path, pictures):
+    from autogaze_ros.pipeline import Pipeline
+    from autogaze_ros.settings import Settings
+
+    for index, suffix in enumerate((".png", ".bmp", ".png", ".jpg")):
+        cv2.imwrite(str(tmp_path / f"{index}{suffix}"), pictures[0])
+    pipeline = Pipeline(Settings())
+    with open_input(tmp_path) as source:
+        for *_, frame in source.images():
+            pipeline.step(frame)
+    assert pipeline.resets == {"start": 1}
+
+
 def test_a_folder_of_images_in_the_order_of_their_numbers(tmp_path: Path, pictures):
     for index, picture in enumerate(pictures):
         cv2.imwrite(str(tmp_path / f"frame_{index * 4}.png"), picture[:, :, ::-1])
