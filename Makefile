@@ -11,6 +11,8 @@ TORCH ?= torch==2.13.0
 
 # A sourced ROS must not mix with the one in .venv.
 unexport AMENT_PREFIX_PATH CMAKE_PREFIX_PATH COLCON_PREFIX_PATH LD_LIBRARY_PATH PYTHONPATH ROS_DISTRO RMW_IMPLEMENTATION
+# Set in every process that has imported PyPI's ROS 2: it says that the paths above are there.
+unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -q
@@ -30,7 +32,7 @@ help:
 	@echo "make demo [VIDEO=clip.mp4 | BAG=folder]   gaze at a clip as a camera would send it; results in out/demo"
 	@echo "make test [ARGS=...]                      run all tests"
 	@echo "make lint                                 check style and types"
-	@echo "make train [MINUTES=17] [TRAIN=out/train]  train the built-in model anew on a GPU; goes on where it was stopped"
+	@echo "make train [MINUTES=30] [TRAIN=out/train]  train the built-in model anew on a GPU; goes on where it was stopped"
 	@echo "make setup [PYTHON=python3.12] [TORCH=torch==...]   only make .venv"
 	@echo "make clean                                remove .venv and all that was built"
 
@@ -49,7 +51,7 @@ lint: setup
 # Needs a CUDA build of PyTorch 2.9 or later: make train TORCH='torch==...' with pip configured for its index, or
 # PYTHON_TRAIN naming a Python that has one, with the package's other dependencies.
 PYTHON_TRAIN ?= $(BIN)/python
-MINUTES ?= 17
+MINUTES ?= 30
 TRAIN ?= out/train
 
 train: $(if $(filter $(BIN)/%,$(PYTHON_TRAIN)),setup)

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
+from . import __version__
 from .errors import AutogazeError
 from .replay.command import replay
 
@@ -26,6 +27,21 @@ app.add_typer(bench, name="bench")
 app.command()(replay)
 
 Out = Annotated[Path | None, typer.Option("--json", help="Write the JSON here instead of standard output.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"autogaze_ros {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _autogaze(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Where a camera's gaze should go: demo, tools and benchmarks."""
 
 
 @app.command()
@@ -151,6 +167,7 @@ def parameters() -> None:
 @app.command("model-info")
 def model_info(path: Annotated[str, typer.Argument(help="Model folder, or builtin.")]) -> None:
     """Say what a model folder holds; fails where it can't be loaded."""
+    _need_torch()
     from .model import info
     from .resources import model_folder
 
@@ -172,6 +189,7 @@ def bench_model(
     json: Out = None,
 ) -> None:
     """Time the network, stage by stage; on a CPU beside a directly written reference."""
+    _need_torch()
     from .bench.model import bench_model as run
     from .resources import model_folder
 
@@ -228,6 +246,7 @@ def bench_threshold(
     json: Out = None,
 ) -> None:
     """Where the built-in model stops by the loss that it predicts: thresholds, a still scene, a cut."""
+    _need_torch()
     from .bench.threshold import bench_threshold as run
 
     _write(run(model, video, [float(target) for target in _numbers(targets)]), json)
@@ -269,6 +288,12 @@ def bench_node(
         from .ros.processes import Interrupted
 
         raise Interrupted(number)
+
+
+def _need_torch() -> None:
+    for package in ("torch", "safetensors"):
+        if importlib.util.find_spec(package) is None:
+            raise AutogazeError(f"this command needs the package {package}: pip install torch safetensors")
 
 
 def _numbers(text: str) -> list[int]:

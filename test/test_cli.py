@@ -195,3 +195,16 @@ def test_the_demo_runs_the_model_beside_greedy_where_there_is_torch(monkeypatch)
     assert list(asked[1][2]) == ["patch_diff"]
     assert list(asked[2][2]) == ["greedy"]
     assert "PyTorch is not installed" in told
+
+
+def test_a_command_that_needs_torch_says_so(monkeypatch):
+    real = cli.importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "torch" else real(name))
+    for command in (("model-info", "builtin"), ("bench", "model", "--model", "builtin"), ("bench", "threshold")):
+        error = run(*command).exception
+        assert isinstance(error, AutogazeError)
+        assert "pip install torch" in str(error)
+
+
+def test_the_version_is_told():
+    assert run("--version").output.split() == ["autogaze_ros", cli.__version__]
