@@ -3,12 +3,12 @@
 python examples/listen.py [NODE, /gaze_node where none is given]
 """
 
+import contextlib
 import sys
 
 import rclpy
-from rclpy.node import Node
-
 from autogaze_ros.msg import FixationArray
+from rclpy.node import Node
 
 
 class Listener(Node):
@@ -33,7 +33,5 @@ class Listener(Node):
 
 if __name__ == "__main__":
     rclpy.init()
-    try:
+    with contextlib.suppress(KeyboardInterrupt):
         rclpy.spin(Listener(sys.argv[1] if len(sys.argv) > 1 else "/gaze_node"))
-    except KeyboardInterrupt:
-        pass
