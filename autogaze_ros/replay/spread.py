@@ -115,7 +115,7 @@ def _pool() -> ProcessPoolExecutor:
 
 def _on_cluster(jobs: list[Job], address: str, processes: int, tell: TellJob) -> dict[str, Exception]:
     if importlib.util.find_spec("ray") is None:
-        raise ClusterError("spreading over a cluster needs Ray: pip install 'autogaze_ros[ray]'")
+        raise ClusterError("spreading over a cluster needs Ray: pip install ray")
     import ray
 
     options: dict[str, Any] = {"num_cpus": processes} if address == "local" else {}
