@@ -22,7 +22,7 @@ from ..pipeline import Pipeline, make_source
 from ..settings import Settings
 from . import qos
 from .diagnostics import Statistics, diagnostic_array
-from .images import ImageError, frame_from_compressed, frame_from_image
+from .images import ImageError, find_cv_bridge, frame_from_compressed, frame_from_image
 from .losses import LossCounter
 from .outputs import Outputs
 from .parameters import NodeSettings
@@ -92,6 +92,8 @@ class GazeNode(LifecycleNode):
             return FAILURE
         self._pipeline = Pipeline(settings, source)
         self._outputs = Outputs(self, self._complain)
+        if settings.image_transport == "raw":
+            find_cv_bridge()  # tried here, so that no image waits for it
         self.get_logger().info(
             f"configured: source {self._pipeline.source.name}, at most {settings.budget} tokens a frame"
         )

@@ -6,6 +6,7 @@ import array
 import importlib.util
 import struct
 import zlib
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -104,13 +105,93 @@ def test_what_is_wrong_is_named(change: dict[str, object], cause: str, words: st
 def test_cv_bridge_gives_the_same_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
     if importlib.util.find_spec("cv_bridge") is None:
         pytest.skip("cv_bridge is not installed; it comes with ROS only")
-    if images._cv_bridge() is None:
+    if images.find_cv_bridge() is None:
         pytest.skip("cv_bridge is installed but does not work with this NumPy")
     messages = [encoded(name, scene(), padding) for name in ENCODED for padding in (0, 13)]
     through_bridge = [frame_from_image(message).rgb().copy() for message in messages]
-    monkeypatch.setattr(images, "_cv_bridge", lambda: None)
+    monkeypatch.setattr(images, "find_cv_bridge", lambda: None)
     for message, pixels in zip(messages, through_bridge, strict=True):
         assert np.array_equal(frame_from_image(message).rgb(), pixels), message.encoding
+
+
+class PickyBridge:
+    """Reads messages as cv_bridge does, with its faults; it knows rgb16 besides, and converts by OpenCV."""
+
+    KINDS: ClassVar[dict[str, tuple[str, int, int | None]]] = {
+        "rgba8": ("uint8", 4, cv2.COLOR_RGBA2RGB),
+        "mono8": ("uint8", 1, cv2.COLOR_GRAY2RGB),
+        "mono16": ("uint16", 1, cv2.COLOR_GRAY2RGB),
+        "rgb16": ("uint16", 3, None),
+    }
+
+    def encoding_to_dtype_with_channels(self, encoding: str) -> tuple[str, int]:
+        return self.KINDS[encoding][:2]
+
+    def imgmsg_to_cv2(self, message: Any, wanted: str) -> np.ndarray:
+        assert wanted == "rgb8"
+        kind, channels, conversion = self.KINDS[message.encoding]
+        dtype = np.dtype(kind)
+        if message.is_bigendian:
+            raise AttributeError("`newbyteorder` was removed from the ndarray class in NumPy 2.0")
+        shape = (message.height, int(message.step / dtype.itemsize / channels), channels)
+        pixels = np.ascontiguousarray(np.ndarray(shape, dtype, message.data)[:, : message.width])
+        if dtype.itemsize == 2:
+            pixels = cv2.convertScaleAbs(pixels, alpha=255 / 65535)
+        return pixels if conversion is None else cv2.cvtColor(pixels, conversion)
+
+
+@pytest.fixture
+def bridge(monkeypatch: pytest.MonkeyPatch) -> PickyBridge:
+    made = PickyBridge()
+    monkeypatch.setattr(images, "find_cv_bridge", lambda: made)
+    return made
+
+
+def rgb16(padding: int, big: bool) -> Image:
+    rows = (scene().astype(np.uint16) * 257).astype(">u2" if big else "<u2").view(np.uint8)
+    rows = np.hstack([rows.reshape(240, -1), np.full((240, padding), 0xA5, np.uint8)])
+    return Image(
+        height=240,
+        width=320,
+        encoding="rgb16",
+        is_bigendian=int(big),
+        step=rows.shape[1],
+        data=rows.tobytes(),
+    )
+
+
+@pytest.mark.parametrize("last_row_padded", [True, False])
+@pytest.mark.parametrize("padding", [0, 2, 13])
+@pytest.mark.parametrize("name", ["rgba8", "mono8", "mono16, little-endian", "mono16, big-endian", "rgb16"])
+def test_cv_bridge_is_not_given_what_it_misreads(
+    bridge: PickyBridge, name: str, padding: int, last_row_padded: bool
+) -> None:
+    message = rgb16(padding, False) if name == "rgb16" else encoded(name, scene(), padding)
+    if padding and not last_row_padded:
+        message.data = message.data[:-padding]
+    expected = scene() if name == "rgb16" else meant(name, scene())[0]
+    assert np.array_equal(frame_from_image(message).rgb(), expected)
+
+
+@pytest.mark.parametrize("padding", [0, 7])
+def test_swapped_bytes_of_an_encoding_that_only_cv_bridge_knows(bridge: PickyBridge, padding: int) -> None:
+    assert np.array_equal(frame_from_image(rgb16(padding, True)).rgb(), scene())
+
+
+def test_single_bytes_that_are_called_big_endian(bridge: PickyBridge) -> None:
+    message = encoded("rgba8", scene())
+    message.is_bigendian = 1
+    assert np.array_equal(frame_from_image(message).rgb(), scene())
+
+
+def test_what_cv_bridge_does_not_know_or_is_cut_off_is_named(bridge: PickyBridge) -> None:
+    message = rgb16(0, False)
+    message.data = message.data[:-1]
+    with pytest.raises(ImageError, match="rgb16 image needs 460800 bytes, got 460799"):
+        frame_from_image(message)
+    message.encoding = "rgb9"
+    with pytest.raises(ImageError, match="'rgb9' is not known to cv_bridge"):
+        frame_from_image(message)
 
 
 def compressed(data: bytes, kind: str = "rgb8; jpeg compressed bgr8") -> CompressedImage:
