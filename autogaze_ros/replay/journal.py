@@ -164,14 +164,40 @@ class Journal:
 class _Unpickler(pickle.Unpickler):
     """Makes nothing but what a state consists of, whatever a file in the folder may ask for."""
 
-    #: what arrays and scalars are made with
-    NUMPY = frozenset(("ndarray", "dtype", "_reconstruct", "_frombuffer", "scalar"))
+    KNOWN = frozenset(
+        (
+            ("autogaze_ros.gaze.receiver", "TokenReceiver"),
+            ("autogaze_ros.gaze.receiver", "_CellFilter"),
+            ("autogaze_ros.gaze.sources.greedy", "GreedySource"),
+            ("autogaze_ros.gaze.sources.patch_diff", "PatchDiffSource"),
+            ("autogaze_ros.gaze.tiling", "Tiling"),
+            ("autogaze_ros.gaze.tokens", "TokenLayout"),
+            ("autogaze_ros.pipeline", "Pipeline"),
+            ("autogaze_ros.render.reconstruction", "Reconstruction"),
+            ("autogaze_ros.render.renderer", "Renderer"),
+            ("autogaze_ros.render.renderer", "Wanted"),
+            ("autogaze_ros.replay.gazer", "Checks"),
+            ("autogaze_ros.replay.gazer", "Gazer"),
+            ("autogaze_ros.settings", "Settings"),
+            ("collections", "Counter"),
+            ("collections", "deque"),
+            ("numpy", "dtype"),
+            ("numpy", "ndarray"),
+            # Where NumPy 2 and NumPy 1 keep what makes arrays and scalars.
+            *(
+                (f"numpy.{core}.{place}", name)
+                for core in ("_core", "core")
+                for place, name in (
+                    ("numeric", "_frombuffer"),
+                    ("multiarray", "_reconstruct"),
+                    ("multiarray", "scalar"),
+                )
+            ),
+        )
+    )
 
     def find_class(self, module: str, name: str) -> Any:
         """The class or function of a name."""
-        own = module.startswith("autogaze_ros.") and name[0].isupper()
-        arrays = module.split(".")[0] == "numpy" and name in self.NUMPY
-        known = module == "collections" and name in ("deque", "Counter")
-        if not (own or arrays or known) or "." in name:
+        if (module, name) not in self.KNOWN:
             raise pickle.UnpicklingError(f"{module}.{name} is no part of a state")
         return super().find_class(module, name)
