@@ -27,16 +27,14 @@ class NodeSettings:
         self.current = Settings()
         #: what is wrong with the values given at start, by parameter
         self.problems: dict[str, str] = {}
+        #: of these values, those that may do once others are put right
+        self._refused: dict[str, Any] = {}
         self._may_change_all = may_change_all
         values = {name: self._declare(node, name, *entry) for name, entry in specs().items()}
         try:
             self.current = self.current.replaced(values)  # as a whole: some settings bound each other
         except SettingsError:
-            for name, value in values.items():
-                try:
-                    self.current = self.current.replaced({name: value})
-                except SettingsError as error:
-                    self.problems[name] = str(error)
+            self._take(values)
         node.add_on_set_parameters_callback(self._on_set)
 
     def _declare(self, node: Any, name: str, default: Any, spec: Spec) -> Any:
@@ -48,6 +46,23 @@ class NodeSettings:
             if not node.has_parameter(name):
                 node.declare_parameter(name, default, descriptor, ignore_override=True)
             return default
+
+    def _take(self, values: dict[str, Any]) -> None:
+        """Take what can be used of values given at start, again and again: one may allow another."""
+        left, taken = values, True
+        while taken:
+            refused: dict[str, str] = {}
+            for name, value in left.items():
+                try:
+                    self.current = self.current.replaced({name: value})
+                except SettingsError as error:
+                    refused[name] = str(error)
+            taken = len(refused) < len(left)
+            left = {name: left[name] for name in refused}
+        for name in self._refused:
+            self.problems.pop(name, None)
+        self._refused = left
+        self.problems |= refused
 
     def _on_set(self, parameters: list[Parameter]) -> SetParametersResult:
         table = specs()
@@ -67,9 +82,11 @@ class NodeSettings:
                 f"{names} can only change before the node is configured: deactivate and clean it up first"
             )
             return SetParametersResult(successful=False, reason=reason)
+        self.current = settings
         for name in values:
             self.problems.pop(name, None)
-        self.current = settings
+            self._refused.pop(name, None)
+        self._take(self._refused)
         return SetParametersResult(successful=True)
 
 

@@ -173,3 +173,22 @@ def test_values_that_bound_each_other_are_judged_together(start: Callable[..., G
     gaze = start({"resolution": "tile_grid", "working_size": 448, "tile_overlap": 150})
     gaze.wait_for_state("active")
     assert "not configured" not in gaze.program.log()
+
+
+def test_a_bad_value_does_not_accuse_others(start: Callable[..., Gaze]) -> None:
+    gaze = start({"resolution": "tile_grid", "working_size": 448, "tile_overlap": 200, "mask_style": "round"})
+    gaze.program.wait_for_log("not configured")
+    assert "tile_overlap" not in gaze.program.log()
+    gaze.must_set(mask_style="native")
+    assert gaze.transition("configure")
+    assert (gaze.get("working_size"), gaze.get("tile_overlap")) == (448, 200)
+
+
+def test_a_value_that_another_bad_one_forbids_will_do_once_that_is_put_right(
+    start: Callable[..., Gaze],
+) -> None:
+    gaze = start({"resolution": "tile_grid", "working_size": 450, "tile_overlap": 200})
+    gaze.program.wait_for_log("not configured")
+    gaze.must_set(working_size=448)
+    assert gaze.transition("configure")
+    assert gaze.get("tile_overlap") == 200
