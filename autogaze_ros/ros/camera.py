@@ -57,8 +57,11 @@ class Camera(Node):
     def __init__(self, stop: StopSignals, **options: Any) -> None:
         super().__init__("camera", **options)
         self._stop = stop
+        # Dynamic typing leaves the check of types to _check, which says in words what is wrong.
         self.values = {
-            name: self.declare_parameter(name, default, ParameterDescriptor(description=text)).value
+            name: self.declare_parameter(
+                name, default, ParameterDescriptor(description=text, dynamic_typing=True)
+            ).value
             for name, (default, text) in _PARAMETERS.items()
         }
         # Reliable, as most drivers are: then best-effort and reliable subscribers both match.
@@ -109,6 +112,8 @@ class Camera(Node):
 
     def _check(self) -> None:
         values = self.values
+        for name, (default, _) in _PARAMETERS.items():
+            values[name] = _typed(name, values[name], default)
         given = [name for name in ("video", "bag") if values[name]] + ["webcam"] * (values["webcam"] >= 0)
         if len(given) > 1:
             raise ClipError(f"{' and '.join(given)} can't be played at once: name one of them")
@@ -173,6 +178,20 @@ class Camera(Node):
                     yield (image.log_time - first) / 1e9, _republish(image.kind, image.message())
                 except ImageError as error:
                     self.get_logger().warning(f"{path}: image {image.index} of {topic}: {error}")
+
+
+def _typed(name: str, value: Any, default: Any) -> Any:
+    """A parameter's value as its default's type; a whole number stands for a double.
+
+    Raises:
+        ClipError: it is of another type.
+    """
+    if type(default) is float and type(value) is int:
+        return float(value)
+    if type(value) is not type(default):
+        words = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+        raise ClipError(f"{name} must be {words[type(default)]}, got {value!r}")
+    return value
 
 
 def _picture(picture: Any, order: Any, compressed: bool) -> Maker:

@@ -85,7 +85,7 @@ def test_the_drawn_clip(play: Camera, compressed: bool) -> None:
 
 
 def test_a_clip_in_a_loop_goes_on_until_the_limit(play: Camera) -> None:
-    parameters = {"width": 64, "height": 48, "frames": 4, "rate": 50.0, "loop": True, "limit": 10}
+    parameters = {"width": 64, "height": 48, "frames": 4, "rate": 50, "loop": True, "limit": 10}
     program, messages = play(parameters)
     assert "sent 10\n" in program.log()
     assert len(messages) >= 8
@@ -178,6 +178,11 @@ def test_a_bags_compressed_topic(play: Camera, tmp_path: Path) -> None:
         ({"bag": "b", "rate": 5.0}, ["rate can't be chosen for a bag"]),
         ({"bag": "b", "compressed": True}, ["compressed can't be chosen for a bag"]),
         ({"rate": -1.0}, ["rate must be 0 or more"]),
+        ({"rate": "fast"}, ["rate must be a number, got 'fast'"]),
+        ({"frames": "abc"}, ["frames must be a whole number, got 'abc'"]),
+        ({"frames": 2.5}, ["frames must be a whole number, got 2.5"]),
+        ({"loop": 1}, ["loop must be true or false, got 1"]),
+        ({"video": 5}, ["video must be text, got 5"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, dict) else "",
 )
