@@ -9,6 +9,7 @@ from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironment
 from launch_ros.actions import Node
 
 from autogaze_ros.resources import share_folder, transport_environment
+from autogaze_ros.ros.launch_arguments import flag
 
 CONFIG = share_folder() / "config"
 
@@ -29,13 +30,6 @@ ARGUMENTS = {  # name: (default, description); an empty default leaves the word 
     "log_level": ("info", "debug, info, warn, error or fatal"),
     "rviz": ("false", "true: open RViz on the first camera"),
 }
-
-
-def flag(name, value):
-    """A launch argument as a bool, or an error that names it."""
-    if value.lower() not in ("true", "false", "1", "0"):
-        raise ValueError(f"{name}:={value} is neither true nor false")
-    return value.lower() in ("true", "1")
 
 
 def camera_namespaces(cameras, namespace, image):

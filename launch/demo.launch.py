@@ -11,6 +11,8 @@ from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, Opaq
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch_ros.actions import Node
 
+from autogaze_ros.ros.launch_arguments import flag
+
 ARGUMENTS = {
     "video": ("", "video file to send; empty: a clip that the package draws"),
     "bag": ("", "folder of a bag whose images to send instead"),
@@ -26,7 +28,7 @@ def camera(context):
     """The camera's node, now that the arguments have values."""
     args = {name: context.launch_configurations[name] for name in ARGUMENTS}
     clip = {name: args[name] for name in ("video", "bag") if args[name]}
-    play = {"rate": float(args["rate"]), "loop": args["loop"].lower() == "true"}
+    play = {"rate": float(args["rate"]), "loop": flag("loop", args["loop"])}
     if not args["bag"]:  # whose images stay as they are
         play["compressed"] = args["image_transport"] == "compressed"
     return [

@@ -120,6 +120,14 @@ def test_arguments_that_cannot_be_meant_are_refused(launch_file, arguments, reas
         launch_file("autogaze.launch.py", **arguments)
 
 
+@pytest.mark.parametrize(("word", "loop"), [("true", True), ("1", True), ("False", False), ("0", False)])
+def test_the_demo_loops_as_it_is_told(launch_file, word, loop):
+    (camera,) = nodes(launch_file("demo.launch.py", loop=word), "autogaze_camera")
+    assert camera.parameters[0]["loop"] is loop
+    with pytest.raises(ValueError, match="loop:=yes is neither"):
+        launch_file("demo.launch.py", loop="yes")
+
+
 @pytest.mark.parametrize(
     ("distribution", "variable"),
     [("kilted", "FASTDDS_DEFAULT_PROFILES_FILE"), ("jazzy", "FASTRTPS_DEFAULT_PROFILES_FILE")],
