@@ -20,6 +20,9 @@ from .mcap_file import McapFile
 from .mcap_writer import McapWriter
 from .reader import Problem
 
+#: Of what is kept to go on from; raised with every change after which an older run ends in other bytes, or not at all.
+FORMAT = 1
+
 
 @dataclass
 class Entry:

@@ -17,6 +17,7 @@ from ..resources import model_folder
 from ..settings import Settings
 from .clips import ClipError
 from .finish import distinct, remove, remove_segments, slug, written
+from .journal import FORMAT
 from .reader import Problem, open_input
 from .spread import Spread
 from .summary import sha256
@@ -129,7 +130,9 @@ def lay_out(path: Path, folder: Path, options: Options) -> Run:
         problems = list(source.problems)
     plan = {
         "version": __version__,
+        "format": FORMAT,
         "input": str(path),
+        "path": str(path.absolute()),
         "inputs": [{"name": file.name, "bytes": file.stat().st_size} for file in files],
         "mode": {"name": "live" if options.live else "every-frame"}
         | ({"cost": "given" if options.cost is not None else "measured"} if options.live else {}),
@@ -205,7 +208,15 @@ def _claim(folder: Path, plan: dict[str, Any], options: Options) -> None:
             before = json.loads(file.read_text())
         except (OSError, ValueError) as error:
             raise ReplayError(f"{folder} can't be gone on with: {error}; --overwrite starts anew") from error
-        different = [name for name in plan if before.get(name) != plan[name] and name != "input"]
+        if (before.get("version"), before.get("format")) != (plan["version"], plan["format"]):
+            raise ReplayError(
+                f"{folder} can't be gone on with, as it is of version {before.get('version')} with state format "
+                f"{before.get('format')}, and this is version {plan['version']} with {plan['format']}; "
+                "--overwrite starts anew"
+            )
+        different = [
+            name for name in plan if before.get(name) != plan[name] and name not in ("input", "path")
+        ]
         if different:
             raise ReplayError(
                 f"{folder} can't be gone on with, as it was begun with another {', '.join(different)}; "

@@ -119,9 +119,9 @@ class RunTables:
 
     @property
     def input(self) -> Path | None:
-        """The path that was replayed, as it was given; None where it is not known."""
-        known = self.plan.get("input")
-        return Path(known) if isinstance(known, str) and known else None
+        """The path that was replayed: where it was then, or as it was given; None where it is not known."""
+        known = [Path(p) for key in ("path", "input") if isinstance(p := self.plan.get(key), str) and p]
+        return next((path for path in known if path.exists()), known[-1] if known else None)
 
     @property
     def name(self) -> str:

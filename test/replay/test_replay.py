@@ -281,6 +281,16 @@ def test_a_run_that_was_finished_is_left_as_it_is(bag: Path, done: Path):
         run(bag, done, resume=True, settings=Settings(budget=7))
 
 
+@pytest.mark.parametrize(("key", "value"), [("format", 0), ("format", None), ("version", "0.0.9")])
+def test_a_run_of_another_version_is_not_gone_on_with(tmp_path: Path, monkeypatch, key: str, value: Any):
+    bag = drawn(tmp_path / "bag", frames=3)
+    run(bag, tmp_path / "out")
+    file = tmp_path / "out/plan.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {key: value}))
+    with pytest.raises(ReplayError, match=f"is of version .*{value}.*, and this is version .*--overwrite"):
+        run(bag, tmp_path / "out", resume=True)
+
+
 def test_overwriting_deletes_what_a_run_left_and_nothing_else(tmp_path: Path):
     bag = drawn(tmp_path / "bag", frames=3)
     run(bag, tmp_path / "out", video=True)

@@ -155,6 +155,20 @@ def test_the_same_run_gives_the_same_bytes(recorded, page: Page):
     assert write_report(recorded[1]).read_text(encoding="utf-8") == page.source
 
 
+def test_the_input_is_found_from_anywhere(tmp_path: Path, monkeypatch):
+    """Also where it was named as seen from the folder that the replay ran in."""
+    bag = drawn(tmp_path / "recordings" / "bag", 12)
+    monkeypatch.chdir(bag.parent)
+    replay(Options([Path("bag")], tmp_path / "run", report=False))
+    monkeypatch.chdir(tmp_path)
+    page = Page(write_report(tmp_path / "run"))
+    assert any("gazed cells" in (image["alt"] or "") for image in page.images)
+    plan = json.loads((tmp_path / "run/plan.json").read_text())
+    (tmp_path / "run/plan.json").write_text(json.dumps(plan | {"path": "/moved/bag"}))
+    monkeypatch.chdir(bag.parent)
+    assert any("gazed cells" in (i["alt"] or "") for i in Page(write_report(tmp_path / "run")).images)
+
+
 @pytest.mark.parametrize("fate", ["gone", "another"])
 def test_an_input_that_is_no_longer_the_same_is_named(recorded, tmp_path: Path, fate: str):
     run = shutil.copytree(recorded[1], tmp_path / "run")
@@ -164,7 +178,7 @@ def test_an_input_that_is_no_longer_the_same_is_named(recorded, tmp_path: Path, 
         drawn(other, 40)
         shifted = (run / "frames.csv").read_text().replace(",16999", ",16998").replace(",17000", ",16990")
         (run / "frames.csv").write_text(shifted)
-    (run / "plan.json").write_text(json.dumps(plan | {"input": str(other)}))
+    (run / "plan.json").write_text(json.dumps(plan | {"input": str(other), "path": str(other)}))
     page = Page(write_report(run))
     assert ("can't be read any more" if fate == "gone" else "is not the one that was replayed") in page.words
     assert not any("gazed cells" in (image["alt"] or "") for image in page.images)
@@ -228,6 +242,9 @@ def test_a_run_without_frames_still_gives_a_page(tmp_path: Path):
     page = Page(write_report(run))
     assert page.figures[0]["frames"] == "0"
     assert "broken" in page.words
+    both = Page(write_combined_report([run], tmp_path / "both.html"))
+    assert "broken" in both.words
+    assert not any(word.strip("%×, ") == "nan" for word in both.words.split())
 
 
 def test_all_runs_on_one_page(recorded, tmp_path: Path):

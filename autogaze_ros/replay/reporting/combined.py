@@ -11,7 +11,7 @@ from urllib.parse import quote
 import numpy as np
 
 from ..run_tables import Column, RunTables
-from .figures import decibels, figures, settings_in_words
+from .figures import decibels, figures, percent, rounded, settings_in_words
 from .page import Html, numbers, page, table
 from .series import decimate
 
@@ -48,9 +48,9 @@ def combined_page(folders: Sequence[Path], beside: Path, failed: Sequence[tuple[
             psnr = table_of["psnr"]
             rows.append(
                 (
-                    link, topic, f"{f.frames:,}", f"{f.keyframes:,}", f"{f.tokens:.1f}", f"{f.fewer:.1f} ×",
-                    f"{100 * f.gaze_ratio:.1f} %", decibels(f.psnr_mean), decibels(f.psnr_min), _spark(psnr),
-                    f"{f.compute_p50:.2f}", f"{f.compute_p99:.2f}", f"{f.problems:,}",
+                    link, topic, f"{f.frames:,}", f"{f.keyframes:,}", rounded(f.tokens), _times(f.fewer),
+                    percent(f.gaze_ratio), decibels(f.psnr_mean), decibels(f.psnr_min), _spark(psnr),
+                    rounded(f.compute_p50, 2), rounded(f.compute_p99, 2), f"{f.problems:,}",
                 )
             )  # fmt: skip
             frames, tokens = frames + f.frames, tokens + int(table_of["tokens"].sum())
@@ -97,6 +97,10 @@ def combined_page(folders: Sequence[Path], beside: Path, failed: Sequence[tuple[
         f'<p class="over">Gaze report</p><h1>{len(folders):,} runs</h1><p class="note">{frames:,} frames.</p>'
     )
     return page(f"Gaze: {len(folders)} runs", header, body, False)
+
+
+def _times(value: float) -> str:
+    return "–" if np.isnan(value) else f"{value:.1f} ×"
 
 
 def _link(name: str, folder: Path, beside: Path) -> str:

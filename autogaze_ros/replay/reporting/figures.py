@@ -157,6 +157,16 @@ def decibels(value: float) -> str:
     return "∞" if math.isinf(value) else "–" if math.isnan(value) else f"{value:.1f}"
 
 
+def rounded(value: float, digits: int = 1) -> str:
+    """A number for people."""
+    return "–" if math.isnan(value) else f"{value:,.{digits}f}"
+
+
+def percent(value: float) -> str:
+    """A share for people."""
+    return "–" if math.isnan(value) else f"{100 * value:.1f} %"
+
+
 def _mean(column: Column) -> float:
     known = column[~np.isnan(column.astype(float))]
     return float(np.mean(known)) if len(known) else math.nan

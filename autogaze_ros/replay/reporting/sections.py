@@ -13,7 +13,7 @@ from ...render import SCALE_COLOURS
 from ..run_tables import Column, RunTables
 from . import charts
 from .dwell import Dwell, ScaleShare, dwell, scale_shares
-from .figures import Figures, decibels, figures, when
+from .figures import Figures, decibels, figures, percent, rounded, when
 from .page import Html, data, numbers, table
 from .pictures import InputPictures, colour_scale, data_url, heat_maps, read_pictures, without_seams
 from .surprise import CEILING, Surprise, find_surprises
@@ -72,26 +72,26 @@ def big_numbers(summary: Figures, problems: dict[str, Column]) -> str:
         identical = "every frame identical"
     causes = ", ".join(f"{cause} {count}" for cause, count in sorted(Counter(problems["cause"]).items()))
     key = summary.keyframes
-    split = f"{_number(summary.steady_tokens)} without keyframes" if key and key < summary.frames else ""
-    seen = f"{_percent(summary.steady_gaze_ratio)} without keyframes" if split else ""
+    split = f"{rounded(summary.steady_tokens)} without keyframes" if key and key < summary.frames else ""
+    seen = f"{percent(summary.steady_gaze_ratio)} without keyframes" if split else ""
     return numbers(
         [
             ("frames", f"{summary.frames:,}", "", _counted(summary)),
-            ("tokens a frame", _number(summary.tokens), "", split),
+            ("tokens a frame", rounded(summary.tokens), "", split),
             (
                 "fewer than all",
                 "–" if math.isnan(summary.fewer) else f"{summary.fewer:.1f}",
                 "×",
                 "all tokens / tokens spent",
             ),
-            ("gaze ratio", _percent(summary.gaze_ratio), "", seen),
+            ("gaze ratio", percent(summary.gaze_ratio), "", seen),
             ("PSNR, mean", decibels(summary.psnr_mean), "dB", identical),
             ("PSNR, least", decibels(summary.psnr_min), "dB", f"{decibels(summary.psnr_pooled)} dB pooled"),
             (
                 "compute p50",
-                _number(summary.compute_p50, 2),
+                rounded(summary.compute_p50, 2),
                 "ms",
-                f"p99 {_number(summary.compute_p99, 2)} ms",
+                f"p99 {rounded(summary.compute_p99, 2)} ms",
             ),
             ("problems", f"{summary.problems:,}", "", causes or "none"),
         ]
@@ -126,7 +126,7 @@ def _dwell_card(where: Dwell, pictures: InputPictures, number: int) -> str:
     scale = data_url(colour_scale())
     kinds = {
         "density": ("fixations per pixel", "0", f"{top:.1f} × the mean"),
-        "seen": ("share of frames seen", "0 %", _percent(maps["seen"][1])),
+        "seen": ("share of frames seen", "0 %", percent(maps["seen"][1])),
     }
     place = f"densest at column {x} of {width}, row {y} of {height}"
     switch, shown = "", ""
@@ -168,7 +168,7 @@ def _scale_card(shares: list[ScaleShare], frames: int) -> str:
             if value:
                 red, green, blue = SCALE_COLOURS[share.scale % len(SCALE_COLOURS)]
                 ink = "#000" if 0.3 * red + 0.59 * green + 0.11 * blue > 120 else "#fff"
-                text = _percent(value / total) if value / total > 0.11 else ""
+                text = percent(value / total) if value / total > 0.11 else ""
                 spans += (
                     f'<span style="width:{100 * value / total:.3f}%;background:rgb({red},{green},{blue});color:{ink}">'
                     f"{text}</span>"
@@ -185,8 +185,8 @@ def _scale_card(shares: list[ScaleShare], frames: int) -> str:
                 name,
                 f"{share.tokens:,}",
                 f"{share.tokens / frames:.2f}",
-                _percent(share.tokens / tokens),
-                _percent(share.area / area),
+                percent(share.tokens / tokens),
+                percent(share.area / area),
             )
         )
     return (
@@ -248,8 +248,8 @@ def _surprise(surprise: Surprise, frames: dict[str, Column], pictures: InputPict
 
 def _chart_text(summary: Figures) -> str:
     return (
-        f"Line charts over {summary.frames} frames: {_number(summary.tokens)} tokens a frame, gaze ratio "
-        f"{_percent(summary.gaze_ratio)}, PSNR {decibels(summary.psnr_mean)} dB in the mean and "
+        f"Line charts over {summary.frames} frames: {rounded(summary.tokens)} tokens a frame, gaze ratio "
+        f"{percent(summary.gaze_ratio)}, PSNR {decibels(summary.psnr_mean)} dB in the mean and "
         f"{decibels(summary.psnr_min)} dB at least."
     )
 
@@ -262,11 +262,3 @@ def _images(frames: dict[str, Column], alone: bool) -> str:
 def _counted(summary: Figures) -> str:
     lost = ", ".join(f"{count:,} dropped ({cause})" for cause, count in summary.dropped.items())
     return f"{summary.keyframes:,} keyframe{'' if summary.keyframes == 1 else 's'}" + (lost and f", {lost}")
-
-
-def _number(value: float, digits: int = 1) -> str:
-    return "–" if math.isnan(value) else f"{value:,.{digits}f}"
-
-
-def _percent(value: float) -> str:
-    return "–" if math.isnan(value) else f"{100 * value:.1f} %"
