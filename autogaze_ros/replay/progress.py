@@ -55,7 +55,9 @@ class Bars(Watcher):
         for run in runs:
             for job in run.jobs:
                 title = f"{run.input.name} {job.topic}"
-                self._tasks[job.folder] = self._progress.add_task(title, total=run.counts.get(job.topic))
+                # How many images come before an end in seconds is known only once they are read.
+                total = run.counts.get(job.topic) if job.end is None else None
+                self._tasks[job.folder] = self._progress.add_task(title, total=total)
 
     def progress(self, job: Job, count: int) -> None:
         """Move a topic's bar."""

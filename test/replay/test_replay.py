@@ -26,6 +26,7 @@ from autogaze_ros.gaze.sources import SourceError
 from autogaze_ros.pipeline import Pipeline
 from autogaze_ros.replay.clips import ClipError, DrawnClip
 from autogaze_ros.replay.mcap_writer import type_store
+from autogaze_ros.replay.progress import Bars
 from autogaze_ros.replay.reader import open_input
 from autogaze_ros.replay.run import Options, ReplayError, replay
 from autogaze_ros.replay.spread import ClusterError, Spread
@@ -331,6 +332,15 @@ def test_range_and_every_n_th(bag: Path, tmp_path: Path):
     lines = table(tmp_path / "out", "frames.csv")
     assert [int(line["index"]) for line in lines] == [12, 16, 20, 24, 28]
     assert {line["topic"] for line in lines} == {"/front/image_raw"}
+
+
+@pytest.mark.parametrize(("options", "total"), [({}, 40), ({"start": 0.5}, 40), ({"end": 0.5}, None)])
+def test_the_bars_promise_no_more_images_than_there_are(bag: Path, tmp_path: Path, options: dict, total):
+    bars = Bars()
+    replay(Options([bag], tmp_path / "out", report=False, **options), bars)
+    tasks = bars._progress.tasks
+    assert [task.total for task in tasks] == [total] * 2
+    assert all(task.completed == (total or 16) for task in tasks)
 
 
 def test_what_is_odd_is_counted_and_named_and_the_rest_is_gazed_at(tmp_path: Path):
