@@ -8,6 +8,7 @@ import sys
 
 import rclpy
 from autogaze_ros.msg import FixationArray
+from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 
 
@@ -33,5 +34,5 @@ class Listener(Node):
 
 if __name__ == "__main__":
     rclpy.init()
-    with contextlib.suppress(KeyboardInterrupt):
+    with contextlib.suppress(KeyboardInterrupt, ExternalShutdownException):
         rclpy.spin(Listener(sys.argv[1] if len(sys.argv) > 1 else "/gaze_node"))

@@ -21,7 +21,9 @@ def train(
     out: Annotated[
         Path, typer.Option(help="Folder for weights, state and log; resumed from if it has a state.")
     ],
-    minutes: Annotated[float, typer.Option(help="Training time over all runs; sets the rate's fall.")] = 18.0,
+    minutes: Annotated[
+        float, typer.Option(help="Training time over all runs; sets the rate's fall.")
+    ] = Recipe.minutes,
     stop_after: Annotated[float, typer.Option(help="Seconds after which this run ends and saves.")] = 1e9,
     device: Annotated[str, typer.Option(help="To train on.")] = "cuda",
     resume: Annotated[Path | None, typer.Option(help="Go on from this folder's state.")] = None,

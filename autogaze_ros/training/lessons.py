@@ -2,8 +2,9 @@
 
 The teacher is the greedy closed loop without swaps, since the network cannot take back a token. Instead a coarse
 token's gain counts for less (`DISCOUNT`), because finer ones will hide it later; on real video that reaches what the
-greedy source reaches with swaps. The order is the order of choice, so a smaller budget is a stage on the way to
-a larger one, and the network need not know the budget.
+greedy source reaches with swaps. A clip's first frame, which has a large budget, has a discount of its own: fine tokens
+come soon, as coarse ones would all be hidden in the end. The order is the order of choice, so a smaller budget is
+a stage on the way to a larger one, and the network need not know the budget.
 
 Blocks are proposed by K heads at once. Their lessons are the K next picks of the teacher from the state in which
 the block begins, whoever brought the receiver there: the teacher itself, a teacher with noise in its judgement, or
@@ -25,7 +26,8 @@ from .receiver import BatchReceiver
 from .student import Plan
 from .teacher import Choices, Teacher, first_argmax
 
-DISCOUNT = (0.25, 0.5, 0.75, 1.0)
+DISCOUNT = (0.25, 0.5, 0.75, 1.0)  # by scale, coarse to fine
+FIRST_DISCOUNT = (0.25, 0.35, 0.45, 1.0)
 SHARPNESS = 2.0
 LOSS_AT_0_DB, LOSS_PER_DB = 1.6, -0.024
 
@@ -83,7 +85,9 @@ class Classroom:
         self.layout = DEFAULT_LAYOUT
         self.teacher = Teacher(device)
         scale = torch.tensor(self.layout.table[:, 0], dtype=torch.int64)
-        self._discount = torch.tensor(DISCOUNT, dtype=torch.float64)[scale].to(device)
+        self._discounts = [
+            torch.tensor(each, dtype=torch.float64)[scale].to(device) for each in (FIRST_DISCOUNT, DISCOUNT)
+        ]
         self._graph: torch.cuda.CUDAGraph | None = None
         self._inputs: list[torch.Tensor] = []
         self._outputs: list[torch.Tensor] = []
@@ -110,10 +114,10 @@ class Classroom:
         for t, count in enumerate(plan.counts):
             base, scales = receiver.observe(frames[:, t].float())
             choices = Choices.none(base, scales)
-            one = torch.ones_like(choices.chosen, dtype=torch.float64)
+            worth = self._discounts[min(t, 1)].expand(self.batch, -1)
             taken: list[torch.Tensor] = []
             for block in range(plan.blocks(t)):
-                target, mask, total, picks = self._block(base, scales, choices.chosen, one)
+                target, mask, total, picks = self._block(base, scales, choices.chosen, worth)
                 targets.append(target)
                 blocked.append(mask)
                 losses.append(loss_from_psnr(psnr_from_error(total, values)).float())
@@ -123,7 +127,7 @@ class Classroom:
                 if ids is not None:
                     picks = ids[t][:, block * self.slots :]
                 elif noise is not None:
-                    picks = self._block(base, scales, choices.chosen, noise[:, t].double())[3]
+                    picks = self._block(base, scales, choices.chosen, worth * noise[:, t])[3]
                 taken.append(picks[:, :slots])
                 choices.chosen = choices.chosen.scatter(1, taken[-1], True)
             chosen_ids.append(torch.cat(taken, 1))
@@ -134,10 +138,17 @@ class Classroom:
         return Lessons(frames, plan, chosen_ids, *stacked)
 
     def _block(
-        self, base: torch.Tensor, scales: torch.Tensor, chosen: torch.Tensor, noise: torch.Tensor
+        self, base: torch.Tensor, scales: torch.Tensor, chosen: torch.Tensor, worth: torch.Tensor
     ) -> list[torch.Tensor]:
-        """K steps from a state: targets, what is taken before each, errors before each, and the picks."""
-        inputs = [base, scales, chosen, noise]
+        """K steps from a state: targets, what is taken before each, errors before each, and the picks.
+
+        Args:
+            base: as in `Choices`.
+            scales: as in `Choices`.
+            chosen: as in `Choices`.
+            worth: float64 (batch, count), what a token's gain counts for.
+        """
+        inputs = [base, scales, chosen, worth]
         if self.device.type != "cuda":
             return self._steps(*inputs)
         if self._graph is None:
@@ -156,13 +167,13 @@ class Classroom:
         return [part.clone() for part in self._outputs]
 
     def _steps(
-        self, base: torch.Tensor, scales: torch.Tensor, chosen: torch.Tensor, noise: torch.Tensor
+        self, base: torch.Tensor, scales: torch.Tensor, chosen: torch.Tensor, worth: torch.Tensor
     ) -> list[torch.Tensor]:
         choices = Choices(base, scales, chosen)
         targets, masks, totals, picks = [], [], [], []
         for _ in range(self.slots):
             gains, total = self.teacher.gains(choices)
-            value = gains.clamp_min(0) * self._discount * noise
+            value = gains.clamp_min(0) * worth
             # Where nothing helps any more some token is taken all the same: a slot is never empty.
             best = first_argmax(torch.where(choices.chosen, -1.0, value))
             weight = (value / value.amax(1, keepdim=True).clamp_min(1)) ** SHARPNESS
@@ -180,7 +191,7 @@ def random_plan(seed: int, frames: int) -> Plan:
     import random
 
     dice = random.Random(seed)
-    first = 198 if dice.random() < 0.4 else dice.randint(20, 198)
+    first = 198 if dice.random() < 0.6 else dice.randint(20, 198)
     if dice.random() < 0.7:
         steady = dice.choice((3, 5, 5, 8, 10, 10, 12, 15, 20, 20, 20, 25, 30, 40))
         rest = [steady] * (frames - 1)

@@ -18,7 +18,7 @@ from .textures import Dice, grid, surfaces
 SIDE = 224
 WORLD = 416  # pixels of a world, which spans three views at the usual zoom
 SPRITES = 4
-PARTS = 3  # of a clip that may change to something else at once
+EVENTS = 4  # in a clip, at most, that change some of it to something else at once
 
 
 def make_clips(
@@ -42,21 +42,34 @@ def make_clips(
     for begin in range(0, n, chunk):
         parts.append(_clips(dice, min(chunk, n - begin), frames, held_out))
     clips = torch.cat(parts)
-    # A cut: from some frame on it is another clip. Cuts of a part, too: screens, signs, doors that open.
-    number = torch.arange(frames, device=device).view(1, -1, 1, 1, 1)
-    x, y = grid(SIDE, device)
+    return _edit(dice, clips)
+
+
+def _edit(dice: Dice, clips: torch.Tensor) -> torch.Tensor:
+    """Parts of clips, or all of a picture, become another clip at once, for a while or for good.
+
+    That is what cuts, screens, signs, subtitles and doors do, and what a gaze that looks at changes alone would
+    never repair once it has missed them. Half of the clips are full of it.
+    """
+    n, frames = clips.shape[:2]
+    number = torch.arange(frames, device=clips.device).view(1, -1, 1, 1, 1)
+    x, y = grid(SIDE, clips.device)
+    lively = dice.chance(0.5, n, 1, 1)
     result = clips
-    for other in range(1, PARTS + 1):
-        at = dice.integers(1, max(2, frames), n).view(-1, 1, 1, 1, 1)
-        whole = dice.chance(0.3 if other == 1 else 0.0, n, 1, 1)
+    for other in range(1, EVENTS + 1):
+        begin = dice.integers(1, max(2, frames), n).view(-1, 1, 1, 1, 1)
+        length = dice.log_uniform(n, low=1, high=4 * frames).view(-1, 1, 1, 1, 1)
+        whole = dice.chance(0.5, n, 1, 1) if other == 1 else torch.zeros_like(lively)
         size = dice.log_uniform(n, 2, 1, 1, low=0.06, high=0.9)
         centre = dice.uniform(n, 2, 1, 1, low=-0.9, high=0.9)
         box = ((x - centre[:, 0]).abs() < size[:, 0]) & ((y - centre[:, 1]).abs() < size[:, 1])
-        there = (box | whole) & dice.chance(0.35, n, 1, 1)
+        there = (box | whole) & dice.chance(0.6, n, 1, 1) & (lively | dice.chance(0.15, n, 1, 1))
+        # What has come may stand or move on; it may be noisy, as a camera's picture, or not.
         source = clips.roll(other, 0)
         still = dice.chance(0.6, n).view(-1, 1, 1, 1, 1)
         source = torch.where(still, source[:, :1], source)
-        result = torch.where((number >= at) & there[:, None, None], source, result)
+        on = (number >= begin) & (number < begin + length)
+        result = torch.where(on & there[:, None, None], source, result)
     return result
 
 
@@ -101,7 +114,7 @@ def _camera(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """Scale, turn and shift of the view over time, each (n, frames)."""
     pixel = 2 / SIDE * 0.45  # one pixel of the view in the world's coordinates, about
-    moving = ~dice.chance(0.5, n, 1)
+    moving = ~dice.chance(0.6, n, 1)
 
     def some(probability: float) -> torch.Tensor:
         return (dice.chance(probability, n, 1) & moving).float()
@@ -211,6 +224,11 @@ def _expose(dice: Dice, video: torch.Tensor, clock: torch.Tensor) -> torch.Tenso
     # Motion blur: some clips show each frame with a part of the one before.
     before = torch.cat([video[:, :1], video[:, :-1]], 1)
     video = torch.lerp(video, before, wide(dice.uniform(n, 1, high=0.35) * dice.chance(0.2, n, 1)))
+    # Most cameras sharpen what they see.
+    seen = video.flatten(0, 1)
+    soft = F.avg_pool2d(seen, 3, 1, 1, count_include_pad=False)
+    sharper = dice.uniform(n, 1, high=1.2) * dice.chance(0.4, n, 1)
+    video = video + (seen - soft).view_as(video) * wide(sharper)
     # Few things in the world are as colourful as random numbers are.
     grey = video.mean(2, keepdim=True)
     video = torch.lerp(grey, video, wide(dice.uniform(n, 1, low=0.05, high=0.8)))
