@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any
@@ -21,6 +22,58 @@ from .sqlite_file import SqliteFile
 
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 _ZSTANDARD = b"\x28\xb5\x2f\xfd"  # what compressed data begins with, and CDR never does
+
+
+class PackedFile:
+    """A storage file in a compressed one.
+
+    It is unpacked to learn its topics and again each time it is read, and deleted right after: a long recording of
+    many files would not fit where temporary files go.
+
+    Args:
+        path: of the compressed file.
+
+    Raises:
+        OSError, ValueError: it can't be unpacked or is no recording.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with self._unpacked() as storage:
+            self.connections, self.counts, self.begin = storage.connections, storage.counts, storage.begin
+            #: as of the file in it
+            self.damages = list(storage.damages)
+
+    def messages(self, numbers: Collection[int]) -> Iterator[tuple[int, int, memoryview]]:
+        """As of the file in it."""
+        with self._unpacked() as storage:
+            yield from storage.messages(numbers)
+            self.damages += [damage for damage in storage.damages if damage not in self.damages]
+
+    def close(self) -> None:
+        """Nothing is left open between two readings."""
+
+    @contextmanager
+    def _unpacked(self) -> Iterator[McapFile | SqliteFile]:
+        with tempfile.TemporaryDirectory(prefix="autogaze_") as folder:
+            plain = Path(folder) / self._path.stem
+            try:
+                with self._path.open("rb") as packed, plain.open("wb") as out:
+                    zstandard.ZstdDecompressor().copy_stream(packed, out)
+            except zstandard.ZstdError as error:
+                raise OSError(f"{self._path.name} can't be unpacked: {error}") from error
+            storage = _opened(plain)
+            try:
+                yield storage
+            finally:
+                storage.close()
+
+
+Storage = McapFile | SqliteFile | PackedFile
+
+
+def _opened(file: Path) -> McapFile | SqliteFile:
+    return McapFile(file) if file.suffix == ".mcap" else SqliteFile(file)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +131,13 @@ class BagInput(Input):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        self._unpacked: list[tempfile.TemporaryDirectory[str]] = []
         self._files = self._find() if path.is_dir() else [path]
-        self._storages: list[tuple[Path, McapFile | SqliteFile]] = []
+        self._storages: list[Storage] = []
         reasons = []
         for file in self._files:
             try:
-                self._storages.append((file, self._open(file)))
-            except (OSError, ValueError, zstandard.ZstdError) as error:
+                self._storages.append(PackedFile(file) if file.suffix == ".zstd" else _opened(file))
+            except (OSError, ValueError) as error:
                 self._say("file", f"{file.name} can't be read: {error}")
                 reasons.append(f"{file.name}: {error}")
         if not self._storages:
@@ -103,14 +155,14 @@ class BagInput(Input):
     @property
     def begin(self) -> int:
         """Nanoseconds of the first message of any topic."""
-        return min((b for _, storage in self._storages if (b := storage.begin) is not None), default=0)
+        return min((b for storage in self._storages if (b := storage.begin) is not None), default=0)
 
     def recorded(self, topics: Collection[str] | None = None) -> Iterator[BagImage]:
         """The image messages of some topics, in the order of recording."""
         wanted = set(self.topics if topics is None else topics)
         indices = dict.fromkeys(wanted, 0)
         last = 0
-        for _, storage in self._storages:
+        for storage in self._storages:
             kinds = {
                 number: (topic, kind)
                 for number, (topic, kind) in storage.connections.items()
@@ -129,10 +181,8 @@ class BagInput(Input):
 
     def close(self) -> None:
         """Close the files."""
-        for _, storage in self._storages:
+        for storage in self._storages:
             storage.close()
-        for folder in self._unpacked:
-            folder.cleanup()
 
     def _find(self) -> list[Path]:
         """The storage files of the folder, in order."""
@@ -161,21 +211,11 @@ class BagInput(Input):
                 self._say("file", f"{file.name} is missing, though metadata.yaml lists it")
         return [file for file in listed if file.exists()] or found
 
-    def _open(self, file: Path) -> McapFile | SqliteFile:
-        if file.suffix == ".zstd":
-            folder = tempfile.TemporaryDirectory(prefix="autogaze_")
-            self._unpacked.append(folder)
-            plain = Path(folder.name) / file.stem
-            with file.open("rb") as packed, plain.open("wb") as out:
-                zstandard.ZstdDecompressor().copy_stream(packed, out)
-            file = plain
-        return McapFile(file) if file.suffix == ".mcap" else SqliteFile(file)
-
     def _gather(self) -> None:
         """Names, types and counts of the topics of all files."""
         counts: dict[str, int | None] = {}
         kinds: dict[str, str] = {}
-        for _, storage in self._storages:
+        for storage in self._storages:
             for number, (topic, kind) in storage.connections.items():
                 if kind not in IMAGE_TYPES:
                     self.others[topic] = kind
@@ -194,7 +234,7 @@ class BagInput(Input):
             )
             del self.others[topic]
 
-    def _take_damages(self, storage: McapFile | SqliteFile) -> None:
+    def _take_damages(self, storage: Storage) -> None:
         for cause, text in storage.damages:
             problem = Problem("", None, None, cause, text)
             if problem not in self.problems:

@@ -277,6 +277,25 @@ def test_compressed_files_and_messages(tmp_path: Path):
     assert causes(bag) == []
 
 
+def test_compressed_files_are_unpacked_one_at_a_time(tmp_path: Path, make_bag, pictures, monkeypatch):
+    source = only_file(make_bag({"/camera": IMAGE}))
+    bag, temporary = tmp_path / "packed", tmp_path / "temporary"
+    bag.mkdir()
+    temporary.mkdir()
+    for number in range(3):
+        (bag / f"bag_{number}.mcap.zstd").write_bytes(zstandard.compress(source.read_bytes()))
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    with open_input(bag) as packed:
+        assert packed.topics["/camera"].count == 18
+        assert packed.begin == 0
+        assert list(temporary.iterdir()) == []
+        for _, index, _, _, frame in packed.images():
+            assert len(list(temporary.rglob("*.mcap"))) == 1
+            np.testing.assert_array_equal(frame.pixels, pictures[index % 6])
+        assert index == 17
+    assert list(temporary.iterdir()) == []
+
+
 def test_images_that_can_not_be_used_come_as_problems(tmp_path: Path, messages):
     good = messages[IMAGE][0]
     types = type_store().types
