@@ -158,7 +158,7 @@ def summary(recorder: Any, sent: int) -> dict[str, Any]:
         "latency p99 (ms)": float(p99),
         "compute p50 (ms)": float(recorder.diagnostics.get("compute p50 (ms)", "nan")),
         "keyframes": sum(f.keyframe for f in frames),
-        "but for these: tokens a frame": float(np.mean([f.tokens for f in steady]))
+        "tokens a frame, keyframes aside": float(np.mean([f.tokens for f in steady]))
         if steady
         else float("nan"),
         "gaze ratio": float(np.mean([f.gaze_ratio for f in steady])) if steady else float("nan"),
