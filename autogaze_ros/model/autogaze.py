@@ -234,6 +234,7 @@ class AutoGaze:
 
         Raises:
             SettingError: an argument out of range, or pixel values of another shape.
+            DeviceError: e.g. out of memory.
         """
         _check_pixels(pixel_values)
         frames = pixel_values.shape[1]
@@ -248,7 +249,7 @@ class AutoGaze:
                 )
             grid = TargetGrid.of(self.config, target_scales, target_patch_size)
             pixel_values = grid.cut(pixel_values)
-        with self._lock, _on(self.device):
+        with self._lock, _on(self.device), _enough_memory(pixel_values, self.device):
             contexts = [self._new_context(frames, max(budgets)) for _ in pixel_values]
             tiles = 1 if grid is None else grid.across**2
             together = [range(i, i + tiles) for i in range(0, len(contexts), tiles)] if tiles > 1 else []
@@ -270,6 +271,10 @@ class AutoGaze:
 
         Returns:
             `log_action_probs` and `task_loss_prediction`, float32 (B, N) as `clip.gazing_pos`.
+
+        Raises:
+            SettingError: a clip that is not one of these pixel values.
+            DeviceError: e.g. out of memory.
         """
         _check_pixels(pixel_values)
         if clip.num_vision_tokens_each_frame != self.config.num_ids:
@@ -281,7 +286,7 @@ class AutoGaze:
             or len(clip.num_gazing_each_frame) != pixel_values.shape[1]
         ):
             raise SettingError(f"the clip is not one of these pixel values {tuple(pixel_values.shape)}")
-        with self._lock:
+        with self._lock, _on(self.device), _enough_memory(pixel_values, self.device):
             pixels = to_square(pixel_values.to(self.device, torch.float32), self.config.input_img_size)
             contexts = [self._new_context(pixels.shape[1], self.config.num_ids) for _ in pixels]
             return teacher_forced(self.vision, self.decoder, self.config, pixels, contexts, clip)
@@ -360,6 +365,18 @@ def _check_device(device: str | torch.device) -> torch.device:
 def _on(device: torch.device) -> contextlib.AbstractContextManager[Any]:
     """Makes a CUDA device the current one for a while."""
     return torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext()
+
+
+@contextlib.contextmanager
+def _enough_memory(clips: torch.Tensor, device: torch.device) -> Iterator[None]:
+    """Says what to do where whole clips are too much for a GPU."""
+    try:
+        yield
+    except torch.cuda.OutOfMemoryError as error:
+        raise DeviceError(
+            f"{device} ran out of memory with {clips.shape[0]} clips of {clips.shape[1]} frames ({error}); "
+            "use fewer or shorter clips or a smaller dtype"
+        ) from error
 
 
 def _check_pixels(pixels: Any) -> None:

@@ -5,7 +5,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from autogaze_ros.model import SettingError  # noqa: E402
+from autogaze_ros.model import DeviceError, SettingError  # noqa: E402
+from autogaze_ros.model.clip import TargetGrid, assemble  # noqa: E402
+from autogaze_ros.model.generation import Gaze, Generator  # noqa: E402
 from autogaze_ros.model.reference import Reference  # noqa: E402
 from autogaze_ros.model.rotary import FLOAT32_POSITIONS, Rotary, rotate  # noqa: E402
 
@@ -112,6 +114,72 @@ def test_tiles_of_a_larger_picture(tiny):
         assert len(kept) == sum(int(mask[b].sum()) for mask in clip.gazing_mask)
     with pytest.raises(SettingError, match="grid"):
         tiny.model.teacher_forced(pixels, clip)
+
+
+def keep_step(plain: Reference, block: list[int], blocks: int) -> None:
+    """Feed back the last block of a tile that is done before others, as the published code's batch does."""
+    slots = plain.config.decoder.num_multi_token_pred
+    # All decode steps of a frame sit on the last positions of its prefill, behind which full blocks followed.
+    first = sum(plain.attention_mask) - blocks * slots
+    seen = [not padded for _, padded in plain.pending]
+    plain.attention_mask += [True] * len(block)
+    embedding = plain.weights["gaze_decoder.model.embed_tokens.weight"]
+    plain._decoder(embedding[block], torch.arange(first, first + len(block)))
+    plain.attention_mask[-len(block) :] = seen
+    plain.pending = []
+
+
+def tiles_one_by_one(folder, pixels, grid: TargetGrid, budget: int, loss: float):
+    """The gazes of each tile of (1, T, 3, H, W), and the blocks that they took."""
+    tiles = grid.cut(pixels)
+    plain = [Reference(folder) for _ in tiles]
+    slots = plain[0].config.decoder.num_multi_token_pred
+    gazes: list[list[Gaze]] = [[] for _ in tiles]
+    blocks = []
+    for t in range(pixels.shape[1]):
+        for one, tile, found in zip(plain, tiles, gazes, strict=True):
+            ids, padded, losses = one.step(tile[t], budget, loss)
+            ones = np.ones(len(ids), np.float32)
+            found.append(Gaze(np.array(ids), np.array(padded), ones, np.array(losses, np.float32), t, 0))
+        blocks.append([-(-len(found[t].ids) // slots) for found in gazes])
+        for one, count in zip(plain, blocks[-1], strict=True):
+            if count < max(blocks[-1]):
+                keep_step(one, [i for i, _ in one.pending], count)
+    return gazes, blocks
+
+
+def test_tiles_with_a_threshold_keep_step_as_in_the_reference(tiny, monkeypatch):
+    config, loss = tiny.model.config, -0.35
+    # Tiles of the network's own size, so that no resize comes between.
+    scales, patch = [64, 128, 224, 448], 16
+    pixels = torch.randn(1, 4, 3, 448, 448, generator=torch.Generator().manual_seed(3))
+    grid = TargetGrid.of(config, scales, patch)
+    gazes, blocks = tiles_one_by_one(tiny.folder, pixels, grid, config.budget(0.3), loss)
+    assert all(min(counts) < max(counts) for counts in blocks[:-1]), "nothing is tested unless some are done early"
+    wanted = grid.join(assemble(gazes, config.scales, [side**2 for side in config.grids]), config)
+
+    def generated():
+        return tiny.model.generate(pixels, 0.3, loss, target_scales=scales, target_patch_size=patch)
+
+    clip = generated()
+    assert clip.gazing_pos.equal(wanted.gazing_pos)
+    for mask, other in zip(clip.gazing_mask, wanted.gazing_mask, strict=True):
+        assert mask.equal(other)
+    monkeypatch.setattr(Generator, "_keep_step", lambda *_: None)
+    other = generated().gazing_pos
+    assert other.shape != clip.gazing_pos.shape or not other.equal(clip.gazing_pos), "it makes a difference"
+
+
+@pytest.mark.parametrize("call", ["generate", "teacher_forced"])
+def test_too_little_memory_for_a_clip_says_what_to_do(tiny, pixels, monkeypatch, call):
+    clip = tiny.model.generate(pixels, 0.1)
+
+    def fail(*_args, **_kwargs):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(type(tiny.model.vision), "__call__", fail)
+    with pytest.raises(DeviceError, match=r"with 3 clips of 4 frames .*fewer or shorter"):
+        tiny.model.generate(pixels, 0.1) if call == "generate" else tiny.model.teacher_forced(pixels, clip)
 
 
 @pytest.mark.parametrize(("scales", "patch", "what"), [
