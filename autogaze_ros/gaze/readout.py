@@ -1,7 +1,8 @@
 """Read-out: what a gaze means in the tokens of another model.
 
 All functions take NumPy arrays or torch tensors and return what they were given, tensors on their own
-device, with the same values. Geometry that does not divide exactly is an error, never rounded: a token index that is
+device, with the same values. Gradients flow through features (:func:`pyramid_tokens`); boxes, masks and pixels are read
+as they are. Geometry that does not divide exactly is an error, never rounded: a token index that is
 off by one shows another place of the image.
 """
 
@@ -162,7 +163,7 @@ def pyramid_tokens(
     that density.
 
     Args:
-        features: (H, W, C) float image tokens.
+        features: (H, W, C) image tokens of any float type; gradients of a tensor flow through to the tokens.
         mask: (MH, MW) bool or float, 0..1: the gaze, at any resolution.
         grids: rows and columns of each pyramid level; each must divide both H x W and MH x MW exactly.
         top_k: keep so many tokens of the largest weight, all where None. Of equal weights the first stays first.
@@ -172,20 +173,26 @@ def pyramid_tokens(
     """
     if top_k is not None and top_k < 1:
         raise ValueError(f"top_k must be at least 1, got {top_k}")
-    image = np.asarray(_numpy(features), np.float64)
+    tensor = _is_tensor(features)
+    image = features.double() if tensor else np.asarray(features, np.float64)
     density = np.asarray(_numpy(mask), np.float64)
     tokens, weights, places = [], [], []
     for level, grid in enumerate(grids):
         pooled = _pool(image, grid, "image tokens").reshape(-1, image.shape[2])
         weight = _pool(density[:, :, None], grid, "mask").reshape(-1)
-        tokens.append(pooled * weight[:, None])
+        tokens.append(pooled * _like(weight[:, None], features))
         weights.append(weight)
         index = np.arange(grid[0] * grid[1])
         places.append(np.stack([np.full_like(index, level), index // grid[1], index % grid[1]], axis=1))
     all_weights = np.concatenate(weights)
     order = np.argsort(-all_weights, kind="stable")[:top_k]
+    kept = (
+        sys.modules["torch"].cat(tokens)[_like(order, features)].float()
+        if tensor
+        else np.concatenate(tokens)[order].astype(np.float32)
+    )
     return PyramidTokens(
-        _like(np.concatenate(tokens)[order].astype(np.float32), features),
+        kept,
         _like(all_weights[order].astype(np.float32), features),
         _like(np.concatenate(places)[order].astype(np.int64), features),
     )
@@ -266,19 +273,23 @@ def block_causal_mask(frames: Array, padded: Array | None = None) -> Array:
     return _like(allowed, frames)
 
 
-def _pool(values: NDArray[np.float64], grid: tuple[int, int], what: str) -> NDArray[np.float64]:
-    """(rows, cols, C) block means of (H, W, C)."""
+def _pool(values: Array, grid: tuple[int, int], what: str) -> Array:
+    """(rows, cols, C) block means of (H, W, C), array or tensor."""
     rows, cols = grid
     height, width, channels = values.shape
     if rows < 1 or cols < 1 or height % rows or width % cols:
         raise ValueError(f"a {rows} x {cols} grid does not divide the {height} x {width} {what} exactly")
     blocks = values.reshape(rows, height // rows, cols, width // cols, channels)
-    return np.asarray(blocks.mean(axis=(1, 3)))
+    return blocks.mean((1, 3))
 
 
 def _numpy(values: Array) -> Any:
     """The values as NumPy sees them, off a GPU where they are on one."""
-    return values.detach().cpu().numpy() if _is_tensor(values) else values
+    if not _is_tensor(values):
+        return values
+    values = values.detach().cpu()
+    # The one type that NumPy does not have; float32 holds all its values.
+    return (values.float() if values.dtype == sys.modules["torch"].bfloat16 else values).numpy()
 
 
 def _like(result: NDArray[Any], example: Array) -> Array:

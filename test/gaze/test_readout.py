@@ -117,6 +117,34 @@ def test_pyramid_tokens_weigh_by_density_and_keep_the_densest(kind):
     np.testing.assert_allclose(pooled.tokens[1].tolist(), features.mean(axis=(0, 1)) * 17 / 64)
 
 
+def test_features_of_any_float_type_pool_alike():
+    torch = pytest.importorskip("torch", reason="torch comes from pip only")
+    generator = np.random.default_rng(2)
+    features = generator.normal(size=(8, 8, 3)).astype(np.float32)
+    mask = generator.random((16, 16)).astype(np.float32)
+    grids = [(1, 1), (2, 2), (8, 4)]
+    wanted = pyramid_tokens(features, mask, grids, top_k=20)
+    found = pyramid_tokens(torch.from_numpy(features), torch.from_numpy(mask), grids, top_k=20)
+    for name in ("tokens", "weights", "places"):
+        np.testing.assert_array_equal(getattr(found, name).numpy(), getattr(wanted, name))
+    half = torch.from_numpy(features).bfloat16()
+    low = pyramid_tokens(half, torch.from_numpy(mask).bfloat16(), grids, top_k=20)
+    assert low.tokens.dtype == torch.float32
+    again = pyramid_tokens(half.float().numpy(), torch.from_numpy(mask).bfloat16().float().numpy(), grids, 20)
+    np.testing.assert_array_equal(low.tokens.numpy(), again.tokens)
+
+
+def test_gradients_flow_through_pooled_features():
+    torch = pytest.importorskip("torch", reason="torch comes from pip only")
+    features = torch.zeros(4, 4, 2, requires_grad=True)
+    mask = np.zeros((8, 8), bool)
+    mask[:4, :4] = True
+    pyramid_tokens(features, mask, [(2, 2)], top_k=1).tokens.sum().backward()
+    expected = np.zeros((4, 4, 2))
+    expected[:2, :2] = 1 / 4
+    np.testing.assert_allclose(features.grad.numpy(), expected)
+
+
 @pytest.fixture(scope="module")
 def looked() -> tuple[np.ndarray, GazeFrame]:
     picture = np.random.default_rng(0).integers(0, 256, (300, 500, 3), np.uint8)
