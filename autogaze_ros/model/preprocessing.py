@@ -1,11 +1,10 @@
 """From a camera frame to the network's input, pixel for pixel as the published model was trained.
 
 1. Resize the uint8 picture with an antialiased bilinear filter. Training used Pillow, whose filter works in fixed
-   point: 22-bit coefficients, columns first, rounded to uint8, then rows, rounded again. (Pillow 13 and later take
-   rows first where the height shrinks far more than the width.) A float resize differs from it by whole grey
-   levels here and there, so the same integers are computed here. Each coefficient is split into a high and a low
-   part: products and sums then stay below 2**24, so that float32 matrix products hold them exactly, and any BLAS
-   gives the same picture.
+   point: 22-bit coefficients, columns first, rounded to uint8, then rows, rounded again. A float resize differs from it
+   by whole grey levels here and there. So on the CPU Pillow does it, side by side, as Pillow 13 and later would
+   take rows first where the height shrinks far more than the width. On a GPU the same integers are computed with
+   matrix products in float64, which hold them exactly.
 2. Scale and shift to floats, then subtract the mean and divide by the deviation of ImageNet.
 3. Bring the result to the network's square by bicubic interpolation, without antialias (the aspect is lost; it is
    no step at all where the resize already made that square).
@@ -21,13 +20,12 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 
 from .config import PREPROCESSOR_FILE, PreprocessorConfig
 from .errors import FrameError
 
 PRECISION_BITS = 22  # Pillow's: 32 bits less 8 for the pixel and 2 for overshoot
-_LOW_BITS = 7  # how a coefficient is split; exact for filters of up to 512 taps
-_MAX_TAPS = 1 << (24 - 8 - _LOW_BITS)
 _COLUMNS, _ROWS = 8, 32  # outputs of one small matrix product; columns are wider by their channels
 
 
@@ -111,8 +109,20 @@ def resize(picture: torch.Tensor, height: int, width: int) -> torch.Tensor:
         picture: uint8 (H, W, 3).
 
     Returns:
-        (height, width, 3) with whole values 0..255 (uint8 as it was, or float where a pass was computed).
+        (height, width, 3) with whole values 0..255: uint8 on the CPU, on a GPU float64 where a pass was computed.
     """
+    if picture.device.type == "cpu":
+        image = Image.fromarray(picture.numpy())
+        # A pass at a time: together Pillow would choose their order.
+        for size in ((width, picture.shape[0]), (width, height)):
+            if image.size != size:
+                image = image.resize(size, Image.Resampling.BILINEAR)
+        return as_tensor(np.asarray(image))
+    return resize_by_products(picture, height, width)
+
+
+def resize_by_products(picture: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """What `resize` gives, as float64 matrix products on any device."""
     if picture.shape[1] != width:
         picture = _resize_columns(picture, width)
     if picture.shape[0] != height:
@@ -122,7 +132,7 @@ def resize(picture: torch.Tensor, height: int, width: int) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class _Block:
-    """A few neighbouring outputs: inputs `start`..`stop` times (inputs, high and then low parts of outputs)."""
+    """A few neighbouring outputs: inputs `start`..`stop` times (inputs, outputs)."""
 
     start: int
     stop: int
@@ -156,10 +166,6 @@ def _blocks(size: int, target: int, channels: int, outputs: int, device: torch.d
     `channels` > 1 interleaves them (a row of RGB pixels is one vector), so that no picture is transposed.
     """
     first, coefficient = coefficients(size, target)
-    if coefficient.shape[1] >= _MAX_TAPS:
-        raise FrameError(
-            f"a side of {size} pixels is too large to be resized to {target}; scale it down first"
-        )
     blocks = []
     for begin in range(0, target, outputs):
         rows = range(begin, min(begin + outputs, target))
@@ -169,47 +175,33 @@ def _blocks(size: int, target: int, channels: int, outputs: int, device: torch.d
         for column, row in enumerate(rows):
             used = coefficient[row][: stop - int(first[row])]
             band[int(first[row]) - start :][: len(used), column] = used
-        parts = [np.kron(part, np.eye(channels, dtype=np.int64)) for part in divmod(band, 1 << _LOW_BITS)]
-        weights = torch.from_numpy(np.concatenate(parts, axis=1)).to(device, _exact_dtype(device))
+        weights = torch.from_numpy(np.kron(band, np.eye(channels))).to(device)
         blocks.append(_Block(start, stop, weights))
     return tuple(blocks)
 
 
-def _exact_dtype(device: torch.device) -> torch.dtype:
-    # On CUDA a caller may have allowed TF32 for float32 products, which would round the integers.
-    return torch.float32 if device.type == "cpu" else torch.float64
-
-
 def _resize_columns(picture: torch.Tensor, width: int) -> torch.Tensor:
     height, size, channels = picture.shape
-    rows = picture.reshape(height, size * channels).to(_exact_dtype(picture.device))
+    rows = picture.reshape(height, size * channels).double()
     blocks = _blocks(size, width, channels, _COLUMNS, picture.device)
-    parts = rows.new_empty(height, len(blocks), 2, _COLUMNS * channels)
-    for i, block in enumerate(blocks):
-        seen = rows[:, block.start * channels : block.stop * channels]
-        torch.mm(seen, block.weights, out=parts[:, i].flatten(1))
-    result = _round(*parts.unbind(2)).flatten(1)
-    return result[:, : width * channels].reshape(height, width, channels)
+    parts = [rows[:, block.start * channels : block.stop * channels] @ block.weights for block in blocks]
+    return _round(torch.cat(parts, 1))[:, : width * channels].reshape(height, width, channels)
 
 
 def _resize_rows(picture: torch.Tensor, height: int) -> torch.Tensor:
     size, width, channels = picture.shape
-    columns = picture.reshape(size, width * channels).to(_exact_dtype(picture.device))
+    columns = picture.reshape(size, width * channels).double()
     blocks = _blocks(size, height, 1, _ROWS, picture.device)
-    parts = columns.new_empty(len(blocks), 2, _ROWS, width * channels)
-    for i, block in enumerate(blocks):
-        torch.mm(block.weights.t(), columns[block.start : block.stop], out=parts[i].flatten(0, 1))
-    return _round(*parts.unbind(1)).flatten(0, 1)[:height].view(height, width, channels)
+    parts = [block.weights.t() @ columns[block.start : block.stop] for block in blocks]
+    return _round(torch.cat(parts))[:height].view(height, width, channels)
 
 
-def _round(high: torch.Tensor, low: torch.Tensor) -> torch.Tensor:
-    """Fixed point to whole grey levels, halves up; overwrites both.
+def _round(fixed: torch.Tensor) -> torch.Tensor:
+    """Fixed point to whole grey levels, halves up; overwrites it.
 
-    The carry of the low part, and then every sum, is a whole number below 2**24: exact in float32. The filter has
-    no negative weight, so nothing overshoots.
+    The filter has no negative weight, so nothing overshoots.
     """
-    high.add_(low.mul_(2.0**-_LOW_BITS).floor_()).add_(2.0 ** (PRECISION_BITS - _LOW_BITS - 1))
-    return high.mul_(2.0 ** (_LOW_BITS - PRECISION_BITS)).floor_().clamp_(max=255.0)
+    return fixed.mul_(2.0**-PRECISION_BITS).add_(0.5).floor_().clamp_(max=255.0)
 
 
 def _center_crop(picture: torch.Tensor, crop: tuple[int, int]) -> torch.Tensor:
