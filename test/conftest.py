@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,26 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 # 1..100: above, the ports of a domain can meet those that the system hands out.
 os.environ["ROS_DOMAIN_ID"] = str(os.getpid() % 100 + 1)
+
+#: What the tests of a folder need and no rosdep key brings.
+NEEDED = {
+    "model": ("torch", "safetensors"),
+    "training": ("torch", "safetensors"),
+    "replay": ("rosbags", "mcap", "lz4", "zstandard", "pyarrow", "plotly", "av"),
+}
+
+
+class Tests(pytest.Module):
+    """A file of tests, skipped where a package is missing. (A conftest.py that skips takes other folders along.)"""
+
+    def collect(self):
+        for name in NEEDED.get(self.path.parent.name, ()):
+            pytest.importorskip(name, reason=f"{name} comes from pip only")
+        return super().collect()
+
+
+def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> Tests:
+    return Tests.from_parent(parent, path=module_path)
 
 
 @pytest.fixture(scope="session")

@@ -95,12 +95,15 @@ def test_bench_source_writes_json(tmp_path):
 def test_what_can_not_be_run_is_refused_at_once(arguments: tuple[str, ...], reason: str):
     if "node" in arguments:
         pytest.importorskip("rclpy")
+    if arguments[0] == "demo" or "node" in arguments:
+        pytest.importorskip("mcap", reason="mcap comes from pip only")
     error = run(*arguments).exception
     assert isinstance(error, AutogazeError)
     assert reason in str(error)
 
 
 def test_the_exit_status_is_the_errors(monkeypatch, capsys):
+    pytest.importorskip("mcap", reason="mcap comes from pip only")
     error = AutogazeError("stopped")
     error.status = 130
     monkeypatch.setattr("sys.argv", ["autogaze", "demo"])
@@ -146,6 +149,7 @@ class TestBenchNode:
     def bench(self, monkeypatch):
         """bench_node with what the run gives: figures, what the node reported, images sent, seconds, a signal."""
         pytest.importorskip("rclpy")
+        pytest.importorskip("mcap", reason="mcap comes from pip only")
         from autogaze_ros.bench import node
         from autogaze_ros.ros.processes import Played
 
@@ -183,6 +187,7 @@ class TestBenchNode:
 
 
 def test_the_demo_runs_the_model_beside_greedy_where_there_is_torch(monkeypatch):
+    pytest.importorskip("mcap", reason="mcap comes from pip only")
     asked: list[Any] = []
     monkeypatch.setattr("autogaze_ros.demo.run_demo", lambda *arguments: asked.append(arguments))
     run("demo", "--budget", "7")
@@ -200,7 +205,11 @@ def test_the_demo_runs_the_model_beside_greedy_where_there_is_torch(monkeypatch)
 def test_a_command_that_needs_torch_says_so(monkeypatch):
     real = cli.importlib.util.find_spec
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "torch" else real(name))
-    for command in (("model-info", "builtin"), ("bench", "model", "--model", "builtin"), ("bench", "threshold")):
+    for command in (
+        ("model-info", "builtin"),
+        ("bench", "model", "--model", "builtin"),
+        ("bench", "threshold"),
+    ):
         error = run(*command).exception
         assert isinstance(error, AutogazeError)
         assert "pip install torch" in str(error)

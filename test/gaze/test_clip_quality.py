@@ -18,6 +18,7 @@ CLIP = SHARED / "data/example_input.mp4"
 
 @cache
 def frames() -> list[Frame]:
+    pytest.importorskip("av", reason="av comes from pip only")
     return [Frame(picture, stamp=index) for index, picture in enumerate(Video(CLIP))]
 
 

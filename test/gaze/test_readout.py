@@ -4,7 +4,6 @@ from math import ceil, floor
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,7 +22,12 @@ from autogaze_ros.gaze.receiver import averaged_patches
 from autogaze_ros.pipeline import Pipeline
 from autogaze_ros.settings import Settings
 
-BOTH = pytest.mark.parametrize("kind", [np.asarray, torch.as_tensor], ids=["numpy", "torch"])
+
+def as_tensor(values):
+    return pytest.importorskip("torch", reason="torch comes from pip only").as_tensor(values)
+
+
+BOTH = pytest.mark.parametrize("kind", [np.asarray, as_tensor], ids=["numpy", "torch"])
 
 
 def boxes() -> st.SearchStrategy[list[tuple[float, float, float, float]]]:

@@ -9,9 +9,6 @@ from types import SimpleNamespace
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="the model room needs torch (pip install autogaze_ros[model])")
-load_file = pytest.importorskip("safetensors.torch").load_file
-
 TINY = Path(__file__).parents[1] / "data" / "tiny"
 SHARED = Path(os.environ.get("AUTOGAZE_SHARED") or Path(__file__).parents[3] / "shared")
 
@@ -19,10 +16,14 @@ SHARED = Path(os.environ.get("AUTOGAZE_SHARED") or Path(__file__).parents[3] / "
 @pytest.fixture(scope="session", autouse=True)
 def few_threads():
     # Threads of several test processes on a small machine wait for one another far longer than they work.
+    import torch
+
     torch.set_num_threads(1)
 
 
 def golden(folder):
+    from safetensors.torch import load_file
+
     from autogaze_ros.model import AutoGaze
 
     return SimpleNamespace(

@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
-import torch
 
-from autogaze_ros.gaze import Frame
-from autogaze_ros.render import draw_overlay
-from autogaze_ros.render.tensors import overlay_tensor
+torch = pytest.importorskip("torch", reason="torch comes from pip only")
+
+from autogaze_ros.gaze import Frame  # noqa: E402
+from autogaze_ros.render import draw_overlay  # noqa: E402
+from autogaze_ros.render.tensors import overlay_tensor  # noqa: E402
 
 
 @pytest.mark.parametrize("style", ["native", "deduplicated", "effective"])

@@ -9,8 +9,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from autogaze_ros.replay.mcap_writer import type_store
-
 
 def picture(index: int) -> NDArray[np.uint8]:
     """(24, 32, 3) RGB: smooth, and another one for each index."""
@@ -26,6 +24,8 @@ def pictures() -> list[NDArray[np.uint8]]:
 @pytest.fixture(scope="session")
 def messages(pictures) -> dict[str, list[Any]]:
     """Image and CompressedImage messages of the pictures, and a few that are no images, by type."""
+    from autogaze_ros.replay.mcap_writer import type_store
+
     types = type_store().types
     stamps = [types["builtin_interfaces/msg/Time"](1, index * 1000) for index in range(len(pictures))]
     headers = [types["std_msgs/msg/Header"](stamp, "camera") for stamp in stamps]
@@ -46,6 +46,8 @@ def messages(pictures) -> dict[str, list[Any]]:
 def make_bag(tmp_path: Path, messages) -> Callable[..., Path]:
     """Writes a bag of topics with a type each; a message every microsecond, topic after topic."""
     from rosbags.rosbag2 import StoragePlugin, Writer
+
+    from autogaze_ros.replay.mcap_writer import type_store
 
     def make(topics: dict[str, str], storage: str = "MCAP") -> Path:
         folder = tmp_path / f"bag_{storage}"

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import av
 import cv2
 import numpy as np
 import pytest
@@ -16,11 +15,9 @@ from gaze_client import pixels_of, stamp_of
 from gaze_process import Program
 from pictures import scene
 from ros_client import RELIABLE, Client
-from rosbags.rosbag2 import Writer
 from sensor_msgs.msg import CompressedImage, Image
 
 from autogaze_ros.replay.clips import DrawnClip
-from autogaze_ros.replay.mcap_writer import type_store
 
 BAG_TOPICS = {
     "/cam": "sensor_msgs/msg/Image",
@@ -28,6 +25,7 @@ BAG_TOPICS = {
     "/note": "std_msgs/msg/String",
 }
 CAMERA = "autogaze_ros.ros.camera"
+PIP_ONLY = "{} comes from pip only"
 Camera = Callable[..., tuple[Program, list[Any]]]
 
 
@@ -103,6 +101,7 @@ def test_it_needs_rosbags_for_bags_only() -> None:
 
 
 def test_a_video(play: Camera, tmp_path: Path) -> None:
+    av = pytest.importorskip("av", reason=PIP_ONLY.format("av"))
     pictures = [scene(index, 160, 120) for index in range(8)]
     path = tmp_path / "a clip.mp4"
     with av.open(str(path), "w") as container:
@@ -118,6 +117,12 @@ def test_a_video(play: Camera, tmp_path: Path) -> None:
 
 def write_bag(path: Path) -> list[bytes]:
     """A bag of a topic of mono8 images, one of JPEGs and one of strings; returns the images' bytes."""
+    for name in ("rosbags", "mcap"):
+        pytest.importorskip(name, reason=PIP_ONLY.format(name))
+    from rosbags.rosbag2 import Writer
+
+    from autogaze_ros.replay.mcap_writer import type_store
+
     store = type_store()
     types = store.types
     time, header = types["builtin_interfaces/msg/Time"], types["std_msgs/msg/Header"]
@@ -190,6 +195,9 @@ def test_what_can_not_be_played_is_one_clear_error(
     run: Callable[..., Program], transport: None, tmp_path: Path, parameters: dict[str, Any], words: list[str]
 ) -> None:
     (tmp_path / "text.mp4").write_text("not a video")
+    for parameter, name in (("video", "av"), ("bag", "rosbags"), ("bag", "mcap")):
+        if parameter in parameters:
+            pytest.importorskip(name, reason=PIP_ONLY.format(name))
     if "bag" in str(parameters.get("bag")):
         write_bag(tmp_path / "bag")
     filled = {

@@ -11,11 +11,16 @@ import numpy as np
 import pytest
 from camera_encodings import ENCODED, encoded
 from gaze_client import Gaze, image
-from mcap.reader import make_reader
 from pictures import scene
 from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
+
+pytest.importorskip("rosbags", reason="rosbags comes from pip only")
+pytest.importorskip("mcap", reason="mcap comes from pip only")
+pytest.importorskip("pyarrow", reason="pyarrow comes from pip only")
+
+from mcap.reader import make_reader
 
 from autogaze_ros.pipeline import Pipeline
 from autogaze_ros.replay import cdr
