@@ -89,7 +89,10 @@ def preprocess(frame: torch.Tensor, config: PreprocessorConfig, bgr: bool = Fals
     if bgr:
         picture = picture.flip(-1)
     gain, shift = _affine(config, frame.device)
-    planes = picture.permute(2, 0, 1).to(torch.float32, memory_format=torch.contiguous_format, copy=True)
+    if picture.device.type == "cpu":  # NumPy takes channels apart several times faster
+        planes = torch.from_numpy(np.ascontiguousarray(picture.numpy().transpose(2, 0, 1)).astype(np.float32))
+    else:
+        planes = picture.permute(2, 0, 1).to(torch.float32, memory_format=torch.contiguous_format, copy=True)
     return torch.addcmul(shift, planes, gain)
 
 
