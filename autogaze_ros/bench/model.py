@@ -177,6 +177,7 @@ def _stages(network: AutoGaze, stream: Stream, pictures: list[np.ndarray], count
 def _batch(
     network: AutoGaze, pictures: list[np.ndarray], window: int, streams: int, count: int
 ) -> dict[str, float]:
+    network.warm_up((streams,), pictures[0].shape[:2])
     cameras = [network.stream(_ratio(network, 10), window=window) for _ in range(streams)]
     times = []
     for i in range(window + 3 + count):

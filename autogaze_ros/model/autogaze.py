@@ -60,6 +60,8 @@ class AutoGaze:
         self.vision = Vision(weights, config, device, dtype)
         self.decoder = Decoder(weights, config, device, dtype)
         self._generator: Generator = Generator(self.vision, self.decoder, config)
+        # Contexts that fill up a batch; what is seen in them is forgotten.
+        self._spare: list[Context] = []
         self._lock = threading.RLock()
         self.engine = "eager"
         if graphs and device.type == "cuda":
@@ -123,7 +125,8 @@ class AutoGaze:
         """Do once what would make the first frames slow: capture graphs, allocate, touch memory.
 
         Args:
-            batch_sizes: numbers of streams that `step` will be called with.
+            batch_sizes: numbers of streams that `step` will be called with. Others are filled up to one of a few
+                sizes on CUDA, so that no stream waits long for graphs of its own number.
             frame_size: (height, width) of the frames to come; others work, the first of them a little later.
             progress: is told what is being done and how long it took, one line at a time.
 
@@ -135,6 +138,7 @@ class AutoGaze:
         for n in batch_sizes:
             say(f"warming up for {n} stream{'s' if n != 1 else ''} on {self.device} ({self.engine})")
             begin = time.perf_counter()
+            self._generator.exact.add(n)
             streams = [self.stream(gazing_ratio=1.0, window=2) for _ in range(n)]
             for _ in range(2):
                 self.step(streams, [frame] * n)
@@ -193,10 +197,13 @@ class AutoGaze:
             return []
         with self._lock, _on(self.device):
             try:
-                pixels = self._prepare(frames, bgr)
+                fill = self._fill(self._generator.batch_size(len(streams)) - len(streams))
+                pixels = self._prepare([*frames, *[frames[0]] * len(fill)], bgr)
                 for stream, size in zip(streams, sizes, strict=True):
                     stream._begin(size)
-                return self._generator.look(pixels, [stream._context for stream in streams], requests)
+                contexts = [*(stream._context for stream in streams), *fill]
+                requests += [Request(budget=1)] * len(fill)
+                return self._generator.look(pixels, contexts, requests)[: len(streams)]
             except BaseException as error:
                 # A pass cut short leaves half a frame in the memory: begin anew.
                 for stream in streams:
@@ -319,6 +326,14 @@ class AutoGaze:
             pixels = torch.stack([to_square(picture, side) for picture in ready])
         self._generator.mark("resize")
         return pixels
+
+    def _fill(self, count: int) -> list[Context]:
+        """So many contexts without a past."""
+        self._spare += [self._new_context(1, self.config.num_ids) for _ in range(len(self._spare), count)]
+        fill = self._spare[: max(0, count)]
+        for context in fill:
+            context.clear()
+        return fill
 
     def _new_context(self, window: int, slots: int) -> Context:
         c = self.config.decoder

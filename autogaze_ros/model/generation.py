@@ -177,6 +177,12 @@ class Generator:
     def __init__(self, vision: Vision, decoder: Decoder, config: ModelConfig) -> None:
         self.vision, self.decoder, self.config = vision, decoder, config
         self.on_stage: Callable[[str], None] | None = None
+        #: numbers of streams that are not to be rounded up
+        self.exact: set[int] = set()
+
+    def batch_size(self, n: int) -> int:
+        """How many streams `look` should be given for `n` of them; more where each other number costs something."""
+        return n
 
     def look(
         self,

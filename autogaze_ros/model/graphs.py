@@ -3,7 +3,7 @@
 One graph prefills a frame and chooses its first block, another runs one decode step and chooses the next. They hold
 no address of any stream: a small table, filled by the host before each frame, says where each stream's memory
 lies and how much of it is alive. So one pair of graphs serves every mix of streams of the same number, of any ages
-and windows.
+and windows. Where that number varies it is rounded up to one of a few, lest there be graphs for each.
 
 The host never waits between kernels. Where no loss threshold is set, the number of blocks is known, all are launched
 and the result is read once. With a threshold the next block is launched while the last one's outcome travels to
@@ -31,6 +31,8 @@ from .rotary import FLOAT32_POSITIONS
 from .upload import Upload
 from .vision import LAYER_NORM_EPS, Vision
 
+#: Pairs of graphs that are kept; each holds some MB for each of its streams.
+MOST_GRAPHS = 16
 _STORE = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
 
 
@@ -68,11 +70,20 @@ class GraphGenerator(Generator):
             "LN_EPS": f"{LAYER_NORM_EPS!r}f", "STORE": _STORE[dtype],
         }  # fmt: skip
 
+    def batch_size(self, n: int) -> int:
+        """As `Generator.batch_size`: `n` itself where it was asked for at the start, else one of few."""
+        return n if n in self.exact else rounded_up(n)
+
     def capture(self, n: int) -> None:
         """Make the graphs for `n` streams, if they are not there yet."""
-        if n not in self._batches:
+        batch = self._batches.pop(n, None)
+        if batch is None:
             with torch.cuda.device(self.device):
-                self._batches[n] = Batch(self, n)
+                if len(self._batches) >= MOST_GRAPHS:
+                    torch.cuda.synchronize(self.device)
+                    del self._batches[next(iter(self._batches))]
+                batch = Batch(self, n)
+        self._batches[n] = batch  # what was used last comes last
 
     def prepare(self, frames: Sequence[np.ndarray | torch.Tensor], bgr: bool) -> torch.Tensor | None:
         """Resize and normalise frames into the batch's own buffer; None where the kernels cannot do it."""
@@ -162,6 +173,12 @@ class GraphGenerator(Generator):
                     blocks)  # fmt: skip
         context.frame += 1
         return gaze
+
+
+def rounded_up(n: int) -> int:
+    """The next of 1, 2, 3, 4, 6, 8, 12, 16, 24, ...: never half as much again."""
+    size = 1 << max(0, n - 1).bit_length()
+    return size * 3 // 4 if n <= size * 3 // 4 else size
 
 
 def _source() -> str:

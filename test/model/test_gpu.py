@@ -116,6 +116,21 @@ def test_batch_of_any_ages_and_sizes_is_each_alone_on_the_cpu(graphs, tiny, poli
             same(gaze, alone[i].step(frames[i][t]))
 
 
+def test_ever_new_numbers_of_streams_keep_few_graphs(tiny):
+    from autogaze_ros.model.graphs import MOST_GRAPHS
+
+    model = AutoGaze.from_folder(tiny.folder, device="cuda")
+    model.warm_up((5,), (32, 40))
+    batch, alone = ([m.stream(0.1, LOSS, window=3) for _ in range(20)] for m in (model, tiny.model))
+    frame = noise(21)
+    for n in range(1, 21):
+        gazes = model.step(batch[:n], [frame[n]] * n)
+        for gaze, stream in zip(gazes, alone, strict=False):
+            same(gaze, stream.step(frame[n]))
+    assert sorted(model._generator._batches) == [1, 2, 3, 4, 5, 6, 8, 12, 16, 24]
+    assert len(model._generator._batches) <= MOST_GRAPHS
+
+
 def test_long_stream_with_changing_settings(graphs, tiny):
     fast, slow = graphs.stream(0.1, window=4), tiny.model.stream(0.1, window=4)
     dice = np.random.default_rng(3)

@@ -246,6 +246,44 @@ def test_a_step_that_fails_leaves_a_clean_stream(tiny, monkeypatch):
     same(stream.step(frames[0]), fresh, 0)
 
 
+def test_numbers_of_streams_are_rounded_up_to_few():
+    from autogaze_ros.model.graphs import MOST_GRAPHS, rounded_up
+
+    sizes = [rounded_up(n) for n in range(1, 257)]
+    assert sorted(set(sizes)) == [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256]
+    assert len(set(sizes)) <= MOST_GRAPHS
+    assert all(n <= size < 1.5 * n for n, size in enumerate(sizes, 1))
+
+
+def test_streams_in_a_batch_that_is_filled_up_get_what_they_get_alone(tiny, monkeypatch):
+    """As CUDA graphs want it; here on the plain path."""
+    from autogaze_ros.model.graphs import rounded_up
+
+    model, frames = tiny.model, noise(12)
+    generator, looked = model._generator, []
+    look = generator.look
+
+    def noted(pixels, contexts, requests, together=()):
+        assert len(pixels) == len(contexts) == len(requests)
+        assert len({id(context) for context in contexts}) == len(contexts)
+        looked.append(len(contexts))
+        return look(pixels, contexts, requests, together)
+
+    alone = [model.stream(0.1, LOSS, window=3) for _ in range(7)]
+    batch = [model.stream(0.1, LOSS, window=3) for _ in range(7)]
+    wanted = [[stream.step(frame) for frame in frames] for stream in alone]
+    monkeypatch.setattr(generator, "look", noted)
+    monkeypatch.setattr(generator, "batch_size", rounded_up)
+    ages = [0] * 7
+    for chosen in ([0, 1, 2, 3, 4], [5], [0, 2, 4, 5, 6], list(range(7)), [1, 2, 6], [0, 1, 2, 3, 4, 5, 6]):
+        gazes = model.step([batch[i] for i in chosen], [frames[ages[i]] for i in chosen])
+        assert len(gazes) == len(chosen)
+        for i, gaze in zip(chosen, gazes, strict=True):
+            same(gaze, wanted[i][ages[i]])
+            ages[i] += 1
+    assert looked == [6, 1, 6, 8, 3, 8]
+
+
 def test_scores_that_are_not_finite_are_an_error(tiny):
     model = AutoGaze.from_folder(tiny.folder, device="cpu")
     model.decoder.heads = torch.full_like(model.decoder.heads, float("nan"))
