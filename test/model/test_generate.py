@@ -155,7 +155,9 @@ def test_tiles_with_a_threshold_keep_step_as_in_the_reference(tiny, monkeypatch)
     pixels = torch.randn(1, 4, 3, 448, 448, generator=torch.Generator().manual_seed(3))
     grid = TargetGrid.of(config, scales, patch)
     gazes, blocks = tiles_one_by_one(tiny.folder, pixels, grid, config.budget(0.3), loss)
-    assert all(min(counts) < max(counts) for counts in blocks[:-1]), "nothing is tested unless some are done early"
+    assert all(min(counts) < max(counts) for counts in blocks[:-1]), (
+        "nothing is tested unless some are done early"
+    )
     wanted = grid.join(assemble(gazes, config.scales, [side**2 for side in config.grids]), config)
 
     def generated():

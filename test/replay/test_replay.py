@@ -267,7 +267,12 @@ def test_a_frame_that_failed_right_before_the_interruption_still_starts_the_next
     with pytest.raises(KeyboardInterrupt):
         run(bag, tmp_path / "cut", checkpoint=0.0, reconstruction=True)
     run(bag, tmp_path / "cut", resume=True, reconstruction=True)
-    assert {f["keyframe_cause"] for f in table(tmp_path / "cut", "frames.csv")} == {"start", "error", "", "cut"}
+    assert {f["keyframe_cause"] for f in table(tmp_path / "cut", "frames.csv")} == {
+        "start",
+        "error",
+        "",
+        "cut",
+    }
     assert contents(tmp_path / "cut") == contents(tmp_path / "whole")
 
 
