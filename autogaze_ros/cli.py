@@ -265,6 +265,21 @@ def bench_render(
     _write(run(*_size(size), cells, repeats), json)
 
 
+@bench.command("transport")
+def bench_transport(
+    sizes: Annotated[
+        str, typer.Option(help="Widths x heights of the images, separated by commas.")
+    ] = "640x480,1280x720,1920x1080",
+    images: Annotated[int, typer.Option(help="How many of each size.")] = 90,
+    rate: Annotated[float, typer.Option(help="Images a second.")] = 30.0,
+    json: Out = None,
+) -> None:
+    """How many images get from a process to another, and how fast, with the Fast DDS profile and without."""
+    from .bench.transport import bench_transport as run
+
+    _write(run([_size(size) for size in sizes.split(",")], images, rate), json)
+
+
 @bench.command("node")
 def bench_node(
     size: Annotated[str, typer.Option(help="Width x height of the images.")] = "1920x1080",

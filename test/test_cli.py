@@ -82,6 +82,8 @@ def test_bench_source_writes_json(tmp_path):
         (("bench", "render", "--cells", "0"), "cells must be above 0"),
         (("bench", "render", "--repeats", "0"), "repeats must be above 0"),
         (("bench", "quality", "--budgets", "5,0"), "budget must be 1 to 265"),
+        (("bench", "transport", "--images", "0"), "images must be above 0"),
+        (("bench", "transport", "--sizes", "640x480,0x10"), "0x10 must be above 0"),
         (("bench", "node", "--rate", "0"), "rate must be above 0"),
         (("bench", "node", "--rate", "nan"), "rate must be above 0"),
         (("bench", "node", "--seconds", "-1"), "seconds must be above 0"),
@@ -93,9 +95,9 @@ def test_bench_source_writes_json(tmp_path):
     ids=" ".join,
 )
 def test_what_can_not_be_run_is_refused_at_once(arguments: tuple[str, ...], reason: str):
-    if "node" in arguments:
+    if {"node", "transport"} & set(arguments):
         pytest.importorskip("rclpy")
-    if arguments[0] == "demo" or "node" in arguments:
+    if {"demo", "node", "transport"} & set(arguments):
         pytest.importorskip("mcap", reason="mcap comes from pip only")
     error = run(*arguments).exception
     assert isinstance(error, AutogazeError)

@@ -37,7 +37,7 @@ def rooms_without_ros():
         "autogaze_ros.__main__",
         "autogaze_ros.training.__main__",
     ]
-    other += ["autogaze_ros.bench.node"]  # measures the real node
+    other += ["autogaze_ros.bench.node", "autogaze_ros.bench.transport"]  # measure the real nodes
     other += [] if find_spec("torch") else ["autogaze_ros.model", "autogaze_ros.training"]
     return [m.name for m in modules if not m.name.startswith(tuple(other))]
 
