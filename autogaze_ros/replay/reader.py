@@ -137,13 +137,14 @@ class Input(ABC):
     def choose(self, topics: Collection[str]) -> list[str]:
         """Those of the named topics that are image topics, all image topics where none is named, by name.
 
-        What is no image topic becomes a problem as long as there is one that is.
+        What is no image topic becomes a problem as long as there is one that is; and so do pictures that
+        a gaze_node drew, which are taken where they are named or there are no others.
 
         Raises:
             ClipError: not one image topic is left.
         """
         topics = {f"/{name.strip('/')}" for name in topics}
-        chosen = sorted(topics & set(self.topics)) if topics else sorted(self.topics)
+        chosen = sorted(topics & set(self.topics)) if topics else self._cameras()
         if not chosen:
             wanted = f" {', '.join(sorted(topics))}" if topics else " at all"
             raise ClipError(
@@ -154,6 +155,20 @@ class Input(ABC):
             text = f"topic {name} is of type {kind}, not images" if kind else f"there is no topic {name}"
             self._say("type" if kind else "topic", text)
         return chosen
+
+    def _cameras(self) -> list[str]:
+        """The image topics but those beside fixations, or all where there are no others."""
+        if not self.others:
+            return sorted(self.topics)
+        from .cdr import FIXATIONS  # which a video, without other topics, does without
+
+        nodes = [name.removesuffix("fixations") for name, kind in self.others.items() if kind == FIXATIONS]
+        drawn = sorted(name for name in self.topics if name.startswith(tuple(nodes)))
+        cameras = sorted(set(self.topics) - set(drawn))
+        for name in drawn:
+            done = "left out; name it to gaze at it" if cameras else "gazed at for want of others"
+            self._say("drawn", f"topic {name} shows what a gaze_node drew: {done}")
+        return cameras or drawn
 
     def _say(self, cause: str, text: str) -> None:
         problem = Problem("", None, None, cause, text)
