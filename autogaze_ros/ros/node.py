@@ -215,6 +215,11 @@ class GazeNode(LifecycleNode):
         self._statistics.receive()
         if missing := self._losses.missing(info):
             self._statistics.drop("transport", missing)
+            if self._due("transport"):
+                self.get_logger().warning(
+                    "images are lost on their way (counted as dropped: transport); large ones need the "
+                    "shared-memory profile where the camera driver is started, see README, Transport"
+                )
         worker = self._worker
         if worker is None or not self._enabled:
             self._statistics.drop("disabled")

@@ -75,4 +75,5 @@ def test_images_that_the_middleware_drops_are_counted(start: Callable[..., Gaze]
     after, _ = gaze.report(lambda values, _: settled(values))
     gained = grown(before, after)
     assert gained["dropped: transport"] > 0
+    gaze.program.wait_for_log("images are lost on their way")
     assert gained["dropped: transport"] + gained["frames received"] == 21
