@@ -48,24 +48,28 @@ def run_demo(out: Path, camera: dict[str, Any], nodes: dict[str, dict[str, Any]]
     for node in nodes.values():
         Settings.from_mapping(node)
     folders = {name: out / name if index else out for index, name in enumerate(nodes)}
-    _check_input(Path(camera.get("bag") or camera.get("video") or ""), folders.values())
+    if clip := camera.get("bag") or camera.get("video"):
+        _check_input(Path(clip), folders.values())
     from .ros.processes import Interrupted
 
     console = Console()
     columns: dict[str, dict[str, Any]] = {}
     told: list[str] = []
     number = 0
-    for name, node in nodes.items():
-        folder = folders[name]
-        columns[name], number = _play(folder, camera, node, name, console)
-        told.append(f"{folder / BAG}: the gaze of {name}, for ros2 bag play, Foxglove or PlotJuggler")
-        if pictures := write_video(folder / BAG, folder / VIDEO, folder / SHEET):
-            told.append(f"{folder / VIDEO}, {SHEET}: {pictures} pictures, to look at")
-        if number:
-            break
-    console.print(_table(columns))
-    for line in told:
-        console.print(line, soft_wrap=True)
+    try:
+        for name, node in nodes.items():
+            folder = folders[name]
+            columns[name], number = _play(folder, camera, node, name, console)
+            told.append(f"{folder / BAG}: the gaze of {name}, for ros2 bag play, Foxglove or PlotJuggler")
+            if pictures := write_video(folder / BAG, folder / VIDEO, folder / SHEET):
+                told.append(f"{folder / VIDEO}, {SHEET}: {pictures} pictures, to look at")
+            if number:
+                break
+    finally:  # one that fails takes nothing from those before it
+        if columns:
+            console.print(_table(columns))
+        for line in told:
+            console.print(line, soft_wrap=True)
     if number:
         raise Interrupted(number)
     return list(columns.values())
@@ -89,10 +93,8 @@ def _play(
     def show(recorder: Any) -> None:
         if recorder.figures:
             last = recorder.figures[-1]
-            bar.update(
-                task,
-                text=f"{len(recorder.figures)} frames, now {last.tokens} tokens, {last.latency * 1e3:.0f} ms",
-            )
+            now = f"tokens now {last.tokens}, latency {last.latency * 1e3:.0f} ms"
+            bar.update(task, text=f"{len(recorder.figures)} frames, {now}")
 
     with bar, McapWriter(folder / BAG) as writer:
         played = run(camera, node, writer, True, show)
@@ -107,8 +109,6 @@ def _check_input(clip: Path, folders: Iterable[Path]) -> None:
     """
     from .replay.clips import ClipError
 
-    if clip == Path():
-        return
     if not clip.exists():
         raise ClipError(f"{clip}: there is no such file or folder")
     parts = {clip.resolve(), *(part.resolve() for part in clip.glob("*"))}
@@ -158,12 +158,14 @@ def summary(recorder: Any, sent: int) -> dict[str, Any]:
         "latency p99 (ms)": float(p99),
         "compute p50 (ms)": float(recorder.diagnostics.get("compute p50 (ms)", "nan")),
         "keyframes": sum(f.keyframe for f in frames),
-        "tokens a frame, keyframes aside": float(np.mean([f.tokens for f in steady]))
+        "keyframes aside: tokens a frame": float(np.mean([f.tokens for f in steady]))
         if steady
         else float("nan"),
-        "gaze ratio": float(np.mean([f.gaze_ratio for f in steady])) if steady else float("nan"),
-        "PSNR mean (dB)": float(np.mean(psnr)) if psnr else float("nan"),
-        "PSNR min (dB)": float(np.min(psnr)) if psnr else float("nan"),
+        "keyframes aside: gaze ratio": float(np.mean([f.gaze_ratio for f in steady]))
+        if steady
+        else float("nan"),
+        "keyframes aside: PSNR mean (dB)": float(np.mean(psnr)) if psnr else float("nan"),
+        "keyframes aside: PSNR min (dB)": float(np.min(psnr)) if psnr else float("nan"),
     }
 
 
@@ -182,7 +184,7 @@ def _shown(name: str, value: Any) -> str:
         return ", ".join(f"{count} {cause}" for cause, count in value.items() if count) or "none"
     if not isinstance(value, float):
         return str(value)
-    return f"{value:.{3 if name == 'gaze ratio' else 1}f}" if math.isfinite(value) else "-"
+    return f"{value:.{3 if name.endswith('gaze ratio') else 1}f}" if math.isfinite(value) else "-"
 
 
 def write_video(bag: Path, video: Path, sheet: Path) -> int:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import re
 import subprocess
 import sys
 from functools import cache
@@ -22,6 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .gaze.frame import ChannelOrder, Frame
+
+#: A JPEG's marks but those that come inside a scan's data: stuffed bytes, fill bytes and restarts.
+_JPEG_MARK = re.compile(rb"\xff[\x02-\xcf\xd8-\xfe]")
 
 #: sensor_msgs/Image, or CompressedImage, of any library: only the fields count.
 ImageLike = Any
@@ -135,18 +139,34 @@ def decoded(data: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
         data: (N,) uint8, of any format that OpenCV reads. That JPEG and PNG are whole is checked.
     """
     raw = data.tobytes()
-    kind, whole = compressed_kind(raw), data.size > 0
-    if kind == "jpeg":
-        # OpenCV fills what is missing of a cut JPEG with grey and says nothing. Whole is one whose end mark comes
-        # after its last scan begins; an embedded thumbnail has marks of its own before that.
-        whole = raw.rfind(b"\xff\xd9") > raw.rfind(b"\xff\xda") > 0
-    elif kind == "png":
-        whole = b"IEND" in raw[-64:]
-    if whole:
+    # OpenCV fills what is missing of a cut JPEG with grey and says nothing.
+    whole = {"jpeg": _whole_jpeg, "png": _whole_png}.get(compressed_kind(raw), len)
+    if whole(raw):
         # The camera's own pixel grid counts, whatever way up an EXIF tag would show it.
         with contextlib.suppress(cv2.error):  # such as a header that claims a size beyond all bounds
             return cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     return None
+
+
+def _whole_jpeg(raw: bytes) -> bool:
+    """Whether the end mark is reached; cameras put more behind it, thumbnails with marks of their own before it."""
+    at = 2
+    while mark := _JPEG_MARK.search(raw, at):
+        at = mark.end()
+        if mark[0] == b"\xff\xd9":
+            return True
+        at += int.from_bytes(raw[at : at + 2], "big")  # a segment; behind a scan's header its data follow
+    return False
+
+
+def _whole_png(raw: bytes) -> bool:
+    """Whether the last chunk is reached."""
+    at = 8
+    while at + 12 <= len(raw):
+        if raw[at + 4 : at + 8] == b"IEND":
+            return True
+        at += 12 + int.from_bytes(raw[at : at + 4], "big")
+    return False
 
 
 def encode_picture(

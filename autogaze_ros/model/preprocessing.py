@@ -120,7 +120,7 @@ def resize(picture: torch.Tensor, height: int, width: int) -> torch.Tensor:
         for size in ((width, picture.shape[0]), (width, height)):
             if image.size != size:
                 image = image.resize(size, Image.Resampling.BILINEAR)
-        return as_tensor(np.asarray(image))
+        return torch.from_numpy(np.array(image))
     return resize_by_products(picture, height, width)
 
 

@@ -88,6 +88,9 @@ class _Sheet:
 
 
 def _charts(sheet: _Sheet, topic: TopicComparison, top: int) -> None:
+    if not topic.frames:
+        sheet.text(64 + (_CHART - 64) / 2, top + 150, "no frame is in both runs", 14, _SOFT, "mm")
+        return
     stamps = np.array([f.stamp for f in topic.frames], np.int64)
     axis = time_axis(stamps, np.array([f.index_a for f in topic.frames], np.int64))
     iou = np.array([f.iou for f in topic.frames])
@@ -121,9 +124,6 @@ def _chart(
     for tick in np.linspace(low, high, 5).tolist():
         sheet.line([(left, place(tick)), (right, place(tick))], _GRID)
         sheet.text(left - 8, place(tick), f"{tick:+g}" if low < 0 and tick else f"{tick:g}", 12, _SOFT, "rm")
-    if not len(x):
-        sheet.text((left + right) / 2, (upper + lower) / 2, "no frame is in both runs", 14, _SOFT, "mm")
-        return
     first, last = float(x.min()), float(x.max())
     across = (x - first) / max(last - first, 1e-9) * (right - left) + left
     step = _nice(max(last - first, 1e-9) / 6)

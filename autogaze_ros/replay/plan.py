@@ -240,7 +240,9 @@ def _locked(folder: Path) -> IO[str]:
         raise ReplayError(f"{folder} is a file; name another folder with -o")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / LOCK).open("a")
+        # A finished run may lie where nothing can be written; asking for it again is fine.
+        writable = os.access(folder, os.W_OK) or not (folder / PLAN).is_file()
+        file = (folder / LOCK).open("a") if writable else (folder / PLAN).open()
     except OSError as error:
         raise ReplayError(f"{folder} can't be written: {error}") from error
     try:

@@ -18,6 +18,8 @@ from .clips import ClipError
 
 IMAGE_SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".webp"))
 BAG_SUFFIXES = frozenset((".mcap", ".db3"))
+#: Topics of pictures beside a gaze_node's fixations.
+DRAWN = ("overlay", "overlay/compressed", "reconstruction", "reconstruction/compressed", "mask_image")
 
 
 @dataclass(frozen=True)
@@ -157,13 +159,14 @@ class Input(ABC):
         return chosen
 
     def _cameras(self) -> list[str]:
-        """The image topics but those beside fixations, or all where there are no others."""
+        """The image topics but a gaze_node's own, or all where there are no others."""
         if not self.others:
             return sorted(self.topics)
         from .cdr import FIXATIONS  # which a video, without other topics, does without
 
-        nodes = [name.removesuffix("fixations") for name, kind in self.others.items() if kind == FIXATIONS]
-        drawn = sorted(name for name in self.topics if name.startswith(tuple(nodes)))
+        fixations = (name for name, kind in self.others.items() if kind == FIXATIONS)
+        nodes = [name.removesuffix("fixations") for name in fixations if name.endswith("/fixations")]
+        drawn = sorted({f"{node}{output}" for node in nodes for output in DRAWN} & set(self.topics))
         cameras = sorted(set(self.topics) - set(drawn))
         for name in drawn:
             done = "left out; name it to gaze at it" if cameras else "gazed at for want of others"

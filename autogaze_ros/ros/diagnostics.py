@@ -47,6 +47,11 @@ class Statistics:
             self.received += 1
             self._received_at = time.monotonic()
 
+    def silence(self) -> float:
+        """Seconds since a message came, or since the counting began."""
+        with self._lock:
+            return time.monotonic() - self._received_at
+
     def drop(self, cause: str, count: int = 1) -> None:
         """Count frames that get no answer."""
         with self._lock:

@@ -34,8 +34,12 @@ SUCCESS, FAILURE, ERROR = (
     TransitionCallbackReturn.FAILURE,
     TransitionCallbackReturn.ERROR,
 )
-#: Seconds that the frame in work gets to end when the node is to stop.
-PATIENCE = 5.0
+#: Seconds that the frame in work gets to end: a model's keyframe in many tiles may take several on a CPU.
+PATIENCE = 20.0
+#: The same where the process is to end, which whoever told it so won't wait for much longer.
+LAST_PATIENCE = 5.0
+#: Seconds without an image after which the log says so.
+SILENCE = 10.0
 
 
 class GazeNode(LifecycleNode):
@@ -56,6 +60,7 @@ class GazeNode(LifecycleNode):
         self._subscription: Any = None
         self._active = False
         self._enabled = True
+        self._silent = False  # no image for long, and said so
         self._camera = ""
         # What lasts: why the node is not configured or active, and why greedy stands in.
         self._trouble = self._stand_in = ""
@@ -163,7 +168,7 @@ class GazeNode(LifecycleNode):
         self._outputs = self._pipeline = None
         return SUCCESS
 
-    def _stop(self) -> bool:
+    def _stop(self, patience: float = PATIENCE) -> bool:
         """Take no more images; returns whether the frame in work has ended."""
         self._active = False
         if self._subscription is not None:
@@ -174,10 +179,10 @@ class GazeNode(LifecycleNode):
             return True
         if worker.stop():
             self._statistics.drop("disabled")
-        if worker.ended(PATIENCE):
+        if worker.ended(patience):
             return True
         self._hung.append(worker)
-        self._fail(f"the frame in work has not ended within {PATIENCE:.0f} s: the source hangs")
+        self._fail(f"the frame in work has not ended within {patience:.0f} s: the source hangs")
         return False
 
     def _on_autostart(self) -> None:
@@ -192,12 +197,12 @@ class GazeNode(LifecycleNode):
 
     @property
     def hangs(self) -> bool:
-        """Whether a frame that was given up is in work still: its thread would keep the process from ending."""
+        """Whether a frame that was given up is in work still."""
         return not all(worker.ended(0) for worker in self._hung)
 
     def destroy_node(self) -> None:
         """Stop the worker before its topics go."""
-        self._stop()
+        self._stop(LAST_PATIENCE)
         super().destroy_node()
 
     # Images, on the executor's thread
@@ -233,9 +238,12 @@ class GazeNode(LifecycleNode):
     # Work, on the worker's thread
 
     def _work(self, item: tuple[Any, int]) -> None:
+        outputs = self._outputs
         try:
             self._answer(*item)
         except Exception:  # a fault in this program: tell all, stay up
+            if outputs is not self._outputs:
+                return
             self._statistics.drop("fault")
             self._complain(
                 f"an image was dropped by a fault in this node:\n{traceback.format_exc()}", "fault"
@@ -253,16 +261,16 @@ class GazeNode(LifecycleNode):
             )
             gaze = pipeline.step(frame)
             computed = time.perf_counter() - begun
+        except (ImageError, SourceError) as error:
             if outputs is not self._outputs:
-                return  # it hung, and was given up meanwhile
-        except ImageError as error:
-            statistics.drop("image")
-            self._complain(f"image dropped ({error.cause}): {error}", error.cause)
+                return
+            cause = "image" if isinstance(error, ImageError) else "source"
+            statistics.drop(cause)
+            which = f" ({error.cause})" if isinstance(error, ImageError) else ""
+            self._complain(f"image dropped{which}: {error}", getattr(error, "cause", cause))
             return
-        except SourceError as error:
-            statistics.drop("source")
-            self._complain(f"image dropped: {error}", "source")
-            return
+        if outputs is not self._outputs:
+            return  # it hung, and was given up meanwhile
         if gaze.keyframe and gaze.keyframe_cause not in ("interval", "start"):
             self._say_reset(gaze.keyframe_cause)
         self._camera = message.header.frame_id
@@ -318,9 +326,23 @@ class GazeNode(LifecycleNode):
             state |= {f"reset: {cause}": count for cause, count in sorted(pipeline.resets.items())}
         state["enabled"] = self._enabled
         idle = "not active" if not self._active else "" if self._enabled else "paused by ~/set_enabled"
+        if not idle:
+            self._warn_of_silence()
         name = f"{self.get_fully_qualified_name()}: gaze"
         status = self._statistics.report(name, self._camera, state, idle, self._trouble, self._stand_in)
         self._diagnostics.publish(diagnostic_array(status, self.get_clock().now().to_msg()))
+
+    def _warn_of_silence(self) -> None:
+        """Say it once where no image comes for long."""
+        silent, told = self._statistics.silence() > SILENCE, self._silent
+        self._silent = silent
+        if silent and not told:
+            topic = self.resolve_topic_name(self._input()[1])
+            publishers = self.count_publishers(topic)
+            remedy = "" if publishers else "; start a camera there, or remap image to where yours sends"
+            self.get_logger().warning(
+                f"no image on {topic} for {SILENCE:.0f} s, which has {publishers} publishers{remedy}"
+            )
 
     def _fail(self, text: str) -> None:
         self._trouble = text

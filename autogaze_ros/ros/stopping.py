@@ -49,7 +49,7 @@ class StopSignals:
 
 
 def end_at_once(status: int) -> NoReturn:
-    """End the process without waiting for its threads, which Python otherwise does."""
+    """End the process now: what a thread that hangs is in the midst of can't be taken down in order."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)

@@ -63,6 +63,15 @@ def test_each_outputs_weights_make_one(size, target):
     np.testing.assert_allclose(weights.sum(1) / 2**22, 1, atol=1e-5)
 
 
+def test_a_part_of_a_resized_picture_keeps_its_pixels():
+    frame = torch.from_numpy(picture(480, 640))
+    wanted = resize_by_products(frame, 224, 298)[62:162, 99:199].to(torch.uint8)
+    for _ in range(20):
+        part = resize(frame, 224, 298)[62:162, 99:199]
+        others = [np.ones((224, 298, 3), np.uint8) for _ in range(4)]  # in the memory of what was let go
+        assert part.equal(wanted), len(others)
+
+
 def test_a_flat_picture_stays_flat():
     for level in (0, 1, 127, 255):
         frame = torch.full((1080, 1920, 3), level, dtype=torch.uint8)

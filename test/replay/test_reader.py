@@ -82,17 +82,17 @@ def test_topics_are_chosen_by_name_and_what_is_no_image_topic_is_named(make_bag,
 
 def test_what_a_gaze_node_drew_is_gazed_at_for_want_of_others_only(tmp_path: Path):
     with McapWriter(tmp_path / "bag.mcap") as writer:
-        for topic in ("/camera/compressed", "/gaze_node/overlay/compressed"):
+        for topic in ("/gaze_node/camera/compressed", "/gaze_node/overlay/compressed"):
             writer.write(topic, COMPRESSED, b"", 5)
         writer.write("/gaze_node/fixations", "autogaze_ros/msg/FixationArray", b"", 5)
     with open_input(tmp_path / "bag.mcap") as source:
         assert source.choose(["/gaze_node/overlay/compressed"]) == ["/gaze_node/overlay/compressed"]
         assert source.problems == []
-        assert source.choose([]) == ["/camera/compressed"]
+        assert source.choose([]) == ["/gaze_node/camera/compressed"]
         (problem,) = source.problems
         assert problem.cause == "drawn"
         assert "left out" in problem.text
-        del source.topics["/camera/compressed"]
+        del source.topics["/gaze_node/camera/compressed"]
         assert source.choose([]) == ["/gaze_node/overlay/compressed"]
 
 

@@ -63,10 +63,10 @@ def test_the_demo_writes_what_it_says(
     assert figures["frames received"] >= 30
     assert figures["frames received"] + figures["lost on the way"] == 40
     assert figures["frames received"] == figures["frames answered"] + sum(dropped.values())
-    assert 0 < figures["tokens a frame, keyframes aside"] <= 10
+    assert 0 < figures["keyframes aside: tokens a frame"] <= 10
     assert 0 < figures["latency p50 (ms)"] <= figures["latency p99 (ms)"]
-    assert 0 < figures["gaze ratio"] < 1
-    assert figures["PSNR mean (dB)"] >= figures["PSNR min (dB)"] > 15
+    assert 0 < figures["keyframes aside: gaze ratio"] < 1
+    assert figures["keyframes aside: PSNR mean (dB)"] >= figures["keyframes aside: PSNR min (dB)"] > 15
 
     messages: dict[str, list[Any]] = defaultdict(list)
     with (tmp_path / "gaze.mcap").open("rb") as file:
@@ -117,6 +117,17 @@ def test_a_demo_without_a_clip_says_why(
     with pytest.raises(DemoError, match="camera ended with status 1"):
         run_demo(tmp_path, {"video": str(clip)}, {"greedy": {}})
     assert "clip.mp4 can't be opened as a video" in capfd.readouterr().err
+
+
+def test_a_node_that_fails_takes_nothing_from_the_one_before(
+    tmp_path: Path, transport: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    camera = {"frames": 10, "width": 64, "height": 48}
+    broken = {"source": "autogaze", "model": "/no/such/folder", "fallback": False}
+    with pytest.raises(DemoError, match="not configured"):
+        run_demo(tmp_path, camera, {"greedy": {}, "broken": broken})
+    assert "frames sent" in capsys.readouterr().out
+    assert (tmp_path / "overlay.mp4").is_file()
 
 
 def test_what_a_demo_is_told_to_play_is_looked_at_before_anything_starts(

@@ -227,6 +227,24 @@ def test_an_exif_tag_does_not_turn_the_picture() -> None:
     assert frame_from_compressed(compressed(data[:2] + exif + data[2:])).pixels.shape == (240, 320, 3)
 
 
+def test_what_is_behind_an_images_end_does_not_matter() -> None:
+    trailer = np.random.default_rng(0).integers(0, 256, 2**20, np.uint8).tobytes()
+    progressive = cv2.imencode(".jpg", scene(), [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes()
+    for data in (jpeg(scene()), progressive, png(scene())):
+        frame = frame_from_compressed(compressed(data))
+        assert np.array_equal(frame_from_compressed(compressed(data + trailer)).pixels, frame.pixels)
+        with pytest.raises(ImageError):
+            frame_from_compressed(compressed(data[: len(data) * 9 // 10]))
+
+
+def test_a_thumbnails_end_is_not_the_images() -> None:
+    whole, thumbnail = jpeg(scene()), jpeg(scene(1, 64, 48))
+    exif = b"\xff\xe1" + struct.pack(">H", len(thumbnail) + 2) + thumbnail
+    frame_from_compressed(compressed(whole[:2] + exif + whole[2:]))
+    with pytest.raises(ImageError):
+        frame_from_compressed(compressed(whole[:2] + exif + whole[2:-2]))
+
+
 def huge_png() -> bytes:
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
