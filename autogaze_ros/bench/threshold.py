@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..gaze.frame import Frame
-from ..gaze.metrics import loss_from_psnr
+from ..gaze.metrics import BUILTIN_LOSS_AT_0_DB, BUILTIN_LOSS_PER_DB, loss_from_psnr, psnr_from_error
 from ..gaze.receiver import TokenReceiver
 from ..gaze.sources import GazeSource, Limits
 from ..gaze.sources.greedy import _Stack
@@ -20,10 +19,8 @@ from ..settings import Settings
 from .measure import machine
 from .quality import held_out_clips
 
-#: Of the built-in model's unit of loss, see its model card: loss = 1.6 - 0.024 * dB, not below 0.
-UNIT_AT_0_DB, UNIT_PER_DB = 1.6, -0.024
-#: dB at which the unit ends.
-MOST = -UNIT_AT_0_DB / UNIT_PER_DB
+#: dB at which the built-in model's unit ends.
+MOST = -BUILTIN_LOSS_AT_0_DB / BUILTIN_LOSS_PER_DB
 
 
 def bench_threshold(model: str, video: Path | None, targets: Sequence[float]) -> dict[str, Any]:
@@ -62,24 +59,20 @@ def follow(source: GazeSource, clip: Sequence[Frame], target: float) -> dict[str
         predicted one, in dB up to the unit's end.
     """
     receiver = TokenReceiver(source.layout)
-    threshold = UNIT_AT_0_DB + UNIT_PER_DB * target
+    threshold = BUILTIN_LOSS_AT_0_DB + BUILTIN_LOSS_PER_DB * target
     tokens, reached, true, predicted = [], [], [], []
     for index, frame in enumerate(clip):
         receiver.observe(frame.working(source.layout.size))
         gaze = source.step(frame, receiver, Limits(198, loss_threshold=threshold), index == 0)
         stack = _Stack(source.layout, receiver.errors, receiver.scale_errors)
         for token, loss in zip(gaze.ids.tolist(), gaze.predicted_loss.tolist(), strict=True):
-            true.append(_decibels(stack.total, 3 * source.layout.size**2))
-            predicted.append(min(MOST, (loss - UNIT_AT_0_DB) / UNIT_PER_DB))
+            true.append(min(MOST, psnr_from_error(stack.total, 3 * source.layout.size**2)))
+            predicted.append(min(MOST, (loss - BUILTIN_LOSS_AT_0_DB) / BUILTIN_LOSS_PER_DB))
             stack.set(token, True)
         receiver.show(gaze.ids)
         tokens.append(len(gaze.ids))
         reached.append(min(MOST, receiver.psnr))
     return {"tokens": tokens, "reached": reached, "true": true, "predicted": predicted}
-
-
-def _decibels(error: float, count: int) -> float:
-    return MOST if error == 0 else min(MOST, 10 * math.log10(255**2 * count / error))
 
 
 def _summary(parts: Sequence[dict[str, list[Any]]]) -> dict[str, Any]:

@@ -7,6 +7,9 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+#: The built-in model's unit of loss is a straight line in dB, not below 0 (its model card says why).
+BUILTIN_LOSS_AT_0_DB, BUILTIN_LOSS_PER_DB = 1.6, -0.024
+
 
 def psnr(image: NDArray[np.uint8], reference: NDArray[np.uint8]) -> float:
     """Peak signal-to-noise ratio in dB between two uint8 images of one shape; inf where identical.

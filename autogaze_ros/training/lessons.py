@@ -21,6 +21,7 @@ from dataclasses import dataclass
 
 import torch
 
+from ..gaze.metrics import BUILTIN_LOSS_AT_0_DB, BUILTIN_LOSS_PER_DB
 from ..gaze.tokens import DEFAULT_LAYOUT
 from .receiver import BatchReceiver
 from .student import Plan
@@ -29,7 +30,6 @@ from .teacher import Choices, Teacher, first_argmax
 DISCOUNT = (0.25, 0.5, 0.75, 1.0)  # by scale, coarse to fine
 FIRST_DISCOUNT = (0.25, 0.35, 0.45, 1.0)
 SHARPNESS = 2.0
-LOSS_AT_0_DB, LOSS_PER_DB = 1.6, -0.024
 
 
 def loss_from_psnr(decibels: torch.Tensor) -> torch.Tensor:
@@ -38,12 +38,12 @@ def loss_from_psnr(decibels: torch.Tensor) -> torch.Tensor:
     A straight line, which lies so that the settings' default threshold and the quality knob, made for NVIDIA's
     weights, mean what greedy's target PSNR means there.
     """
-    return (LOSS_AT_0_DB + LOSS_PER_DB * decibels).clamp_min(0)
+    return (BUILTIN_LOSS_AT_0_DB + BUILTIN_LOSS_PER_DB * decibels).clamp_min(0)
 
 
 def psnr_from_loss(loss: torch.Tensor) -> torch.Tensor:
     """The PSNR in dB that a loss stands for; 66.7 where it is 0, or more."""
-    return (loss - LOSS_AT_0_DB) / LOSS_PER_DB
+    return (loss - BUILTIN_LOSS_AT_0_DB) / BUILTIN_LOSS_PER_DB
 
 
 def psnr_from_error(total: torch.Tensor, values: int) -> torch.Tensor:

@@ -22,8 +22,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from ..gaze.metrics import BUILTIN_LOSS_PER_DB
 from .checkpoint import load_folder, new_student, save_folder
-from .lessons import LOSS_PER_DB, Classroom, Lessons, judgement, random_plan
+from .lessons import Classroom, Lessons, judgement, random_plan
 from .optimizer import Optimizer
 from .rollout import look
 from .scenes import make_clips, varied
@@ -212,7 +213,7 @@ class Training:
         chances = scores[..., :-1].masked_fill(blocked, -1e5).log_softmax(-1)
         surprise = -(target * chances).sum(-1)
         # What a block can win counts: where the picture is as good as it gets, or all is lost, little.
-        gain = (lessons.loss[rows, blocks, :1] - lessons.loss[rows, blocks, -1:]) / -LOSS_PER_DB
+        gain = (lessons.loss[rows, blocks, :1] - lessons.loss[rows, blocks, -1:]) / -BUILTIN_LOSS_PER_DB
         some = (target.sum(-1) > 0.5) * weight[:, None] * (gain / 2).clamp(0.2, 4)
         choice = (surprise * some).sum() / some.sum().clamp_min(1)
         off = F.smooth_l1_loss(losses, lessons.loss[rows, blocks], beta=0.05, reduction="none")
@@ -226,7 +227,7 @@ class Training:
         if self.optimizer.steps % 10:
             return {}
         with torch.no_grad():
-            mean_off = (losses - lessons.loss[rows, blocks]).abs().mean() / -LOSS_PER_DB
+            mean_off = (losses - lessons.loss[rows, blocks]).abs().mean() / -BUILTIN_LOSS_PER_DB
             sure = -(target.clamp_min(1e-9).log() * target).sum(-1)
             excess = ((surprise - sure) * some).sum() / some.sum().clamp_min(1)
             figures = {"choice": choice, "excess": excess, "missed gain": missed, "loss off (dB)": mean_off}
@@ -265,7 +266,7 @@ def measure(
     mine = classroom.teach(frames, plan, ids)
     best = classroom.teach(frames, plan)
     skip = plan.blocks(0)
-    off = (losses - mine.loss)[:, skip:].abs() / -LOSS_PER_DB
+    off = (losses - mine.loss)[:, skip:].abs() / -BUILTIN_LOSS_PER_DB
     return {
         "student dB": round(float(mine.psnr[:, 1:].mean()), 2),
         "teacher dB": round(float(best.psnr[:, 1:].mean()), 2),
