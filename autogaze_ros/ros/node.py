@@ -241,9 +241,19 @@ class GazeNode(LifecycleNode):
         outputs = self._outputs
         try:
             self._answer(*item)
-        except Exception:  # a fault in this program: tell all, stay up
-            if outputs is not self._outputs:
-                return
+        except Exception as error:
+            if outputs is self._outputs:  # else it hung, and was given up meanwhile
+                self._drop(error)
+
+    def _drop(self, error: Exception) -> None:
+        """Count and tell why an image gets no answer."""
+        if isinstance(error, ImageError):
+            self._statistics.drop("image")
+            self._complain(f"image dropped ({error.cause}): {error}", error.cause)
+        elif isinstance(error, SourceError):
+            self._statistics.drop("source")
+            self._complain(f"image dropped: {error}", "source")
+        else:  # a fault in this program: tell all, stay up
             self._statistics.drop("fault")
             self._complain(
                 f"an image was dropped by a fault in this node:\n{traceback.format_exc()}", "fault"
@@ -254,23 +264,12 @@ class GazeNode(LifecycleNode):
         if pipeline is None or outputs is None:
             return
         pipeline.settings = self._settings.current
-        try:
-            begun = time.perf_counter()
-            frame = (
-                frame_from_image(message) if isinstance(message, Image) else frame_from_compressed(message)
-            )
-            gaze = pipeline.step(frame)
-            computed = time.perf_counter() - begun
-        except (ImageError, SourceError) as error:
-            if outputs is not self._outputs:
-                return
-            cause = "image" if isinstance(error, ImageError) else "source"
-            statistics.drop(cause)
-            which = f" ({error.cause})" if isinstance(error, ImageError) else ""
-            self._complain(f"image dropped{which}: {error}", getattr(error, "cause", cause))
-            return
+        begun = time.perf_counter()
+        frame = frame_from_image(message) if isinstance(message, Image) else frame_from_compressed(message)
+        gaze = pipeline.step(frame)
+        computed = time.perf_counter() - begun
         if outputs is not self._outputs:
-            return  # it hung, and was given up meanwhile
+            return  # as above
         if gaze.keyframe and gaze.keyframe_cause not in ("interval", "start"):
             self._say_reset(gaze.keyframe_cause)
         self._camera = message.header.frame_id
