@@ -10,7 +10,6 @@ import json
 import os
 import secrets
 import subprocess
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,7 +19,7 @@ from rclpy.qos import QoSProfile, QoSReliabilityPolicy
 from sensor_msgs.msg import Image
 
 from ..images import stamp_of
-from ..ros.processes import environment, ros_arguments, stop
+from ..ros.processes import environment, start, stop
 from ..ros.stopping import StopSignals
 from .measure import BenchError, machine, must_be_positive, percentiles
 
@@ -59,14 +58,9 @@ def _run(width: int, height: int, images: int, rate: float, profile: bool, relia
     namespace = f"/autogaze_bench_{os.getpid()}_{secrets.token_hex(2)}"
     clip = {"width": width, "height": height, "frames": 30, "preload": 30}
     camera = clip | {"rate": float(rate), "limit": images, "wait_for_subscribers": 1}
-
-    def start(module: str, parameters: dict[str, Any]) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", module, *ros_arguments(parameters, namespace)]
-        return subprocess.Popen(
-            command, env=variables, text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-        )
-
-    receiver, player = start(__name__, {"reliable": reliable}), start("autogaze_ros.ros.camera", camera)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    receiver = start(__name__, {"reliable": reliable}, namespace, variables, **pipes)
+    player = start("autogaze_ros.ros.camera", camera, namespace, variables, **pipes)
     try:
         sent, _ = player.communicate(timeout=60 + images / rate)
         if f"sent {images}\n" not in sent:

@@ -76,11 +76,25 @@ def ros_arguments(parameters: dict[str, Any], namespace: str = "") -> list[str]:
 
 
 def start(
-    module: str, parameters: dict[str, Any], namespace: str = "", **options: Any
+    module: str,
+    parameters: dict[str, Any],
+    namespace: str = "",
+    variables: dict[str, str] | None = None,
+    **options: Any,
 ) -> subprocess.Popen[str]:
-    """Start ``python -m module`` in a process group of its own: Ctrl-C reaches it through :func:`stop` only."""
+    """Start ``python -m module`` in a process group of its own: Ctrl-C reaches it through :func:`stop` only.
+
+    Args:
+        module: to run.
+        parameters: of its node.
+        namespace: of its node.
+        variables: all of its environment; this process's with :func:`environment` where not given.
+        options: further ones of `subprocess.Popen`.
+    """
     command = [sys.executable, "-m", module, *ros_arguments(parameters, namespace)]
-    return subprocess.Popen(command, env=os.environ | environment(), text=True, process_group=0, **options)
+    if variables is None:
+        variables = os.environ | environment()
+    return subprocess.Popen(command, env=variables, text=True, process_group=0, **options)
 
 
 def stop(process: subprocess.Popen[str], patience: float = 10.0) -> int:

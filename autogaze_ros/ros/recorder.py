@@ -13,6 +13,7 @@ from sensor_msgs.msg import CompressedImage
 
 from autogaze_ros.msg import FixationArray, GazeMask
 
+from ..images import stamp_of
 from ..replay.mcap_writer import McapWriter
 
 
@@ -87,7 +88,7 @@ class Recorder(Node):
                 self._writer.write(plain, name, data, now)
             if kind is FixationArray:
                 message = deserialize_message(data, FixationArray)
-                stamp = message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
+                stamp = stamp_of(message)
                 self.source = " ".join(filter(None, (message.source, message.model)))
                 self.figures.append(
                     FrameFigures(
