@@ -20,7 +20,6 @@ from .replay.command import replay
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
-    help="Where a camera's gaze should go: demo, tools and benchmarks.",
 )
 bench = typer.Typer(no_args_is_help=True, help="Benchmarks; each writes JSON to standard output or a file.")
 app.add_typer(bench, name="bench")

@@ -55,7 +55,6 @@ def run_demo(out: Path, camera: dict[str, Any], nodes: dict[str, dict[str, Any]]
     console = Console()
     columns: dict[str, dict[str, Any]] = {}
     told: list[str] = []
-    number = 0
     try:
         for name, node in nodes.items():
             folder = folders[name]
@@ -64,14 +63,12 @@ def run_demo(out: Path, camera: dict[str, Any], nodes: dict[str, dict[str, Any]]
             if pictures := write_video(folder / BAG, folder / VIDEO, folder / SHEET):
                 told.append(f"{folder / VIDEO}, {SHEET}: {pictures} pictures, to look at")
             if number:
-                break
+                raise Interrupted(number)
     finally:  # one that fails takes nothing from those before it
         if columns:
             console.print(_table(columns))
         for line in told:
             console.print(line, soft_wrap=True)
-    if number:
-        raise Interrupted(number)
     return list(columns.values())
 
 

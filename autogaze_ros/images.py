@@ -111,7 +111,7 @@ def frame_from_compressed(message: ImageLike) -> Frame:
         ImageError: another format, or data that is cut off or can't be decoded.
     """
     data = np.frombuffer(message.data, np.uint8)
-    kind = compressed_kind(data.tobytes())
+    kind = compressed_kind(data[:8].tobytes())
     if not kind:
         raise ImageError(
             "undecodable",

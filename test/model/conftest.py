@@ -39,20 +39,21 @@ def tiny():
     return golden(TINY)
 
 
+def shared(name, what):
+    folder = SHARED / "golden" / name
+    if not folder.is_dir():
+        pytest.skip(f"needs {what} in {folder} (set AUTOGAZE_SHARED)")
+    return folder
+
+
 @pytest.fixture(scope="session")
 def full():
-    folder = SHARED / "golden" / "full"
-    if not folder.is_dir():
-        pytest.skip(f"needs the golden data of the released sizes in {folder} (set AUTOGAZE_SHARED)")
-    return golden(folder)
+    return golden(shared("full", "the golden data of the released sizes"))
 
 
 @pytest.fixture(scope="session")
 def birds():
-    folder = SHARED / "golden" / "birds"
-    if not folder.is_dir():
-        pytest.skip(f"needs a run of the released weights in {folder} (set AUTOGAZE_SHARED)")
-    return folder
+    return shared("birds", "a run of the released weights")
 
 
 @pytest.fixture
